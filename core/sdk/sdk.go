@@ -1,0 +1,152 @@
+// Package sdk is what the author of a distro plugin imports, and all that they
+// import: it speaks the protocol nspawnbuild.bootstrap.v1 on their behalf.
+//
+// A plugin is a type that implements Plugin and a main of one line:
+//
+//	func main() { sdk.Serve(myPlugin{}) }
+//
+// The package imports nothing else of nspawn-build, so that a plugin built
+// against it depends on the protocol only.
+package sdk
+
+import "context"
+
+// Plugin bootstraps the root file systems of one or more distributions.
+//
+// The host calls Describe first, then Validate, then Plan or Bootstrap.
+// All but Bootstrap must be free of side effects.
+type Plugin interface {
+	// Describe says what the plugin is and can make. It needs no network.
+	Describe(ctx context.Context) (Description, error)
+	// Validate checks req and fills in its defaults. Findings about the
+	// request are diagnostics; an error means that validating itself failed.
+	Validate(ctx context.Context, req Request) (Validation, error)
+	// Plan says what Bootstrap would do.
+	Plan(ctx context.Context, req Request) (Plan, error)
+	// Bootstrap fills req.Target and returns what the host must know of it.
+	// When ctx is done it ends its tools and returns. An error that is, or
+	// wraps, a *Failure reaches the user with its hint and code; any other
+	// is reported as CodeTool.
+	Bootstrap(ctx context.Context, req Request, report Reporter) (Facts, error)
+}
+
+// Reporter receives the events of a running Bootstrap. Its methods may be
+// called from several goroutines and never block for long.
+type Reporter interface {
+	// Phase says that a new part of the job begins: a short word such as
+	// "download", "unpack" or "configure".
+	Phase(name string)
+	// Progress counts within the current phase.
+	Progress(p Progress)
+	// Line passes on one line of a tool's output.
+	Line(text string)
+	// Warning tells the user something that does not stop the job.
+	Warning(message, hint string)
+}
+
+// Progress is how far the current phase has come.
+type Progress struct {
+	Done  uint64
+	Total uint64 // 0 when not known yet
+	Unit  string // what is counted: "packages" or "bytes"
+	Item  string // what is worked on now, such as a package name
+}
+
+// Request names the root file system to make.
+type Request struct {
+	JobID          string
+	Distro         string
+	Release        string            // empty means the default
+	Architecture   string            // as `uname -m` prints it: x86_64, aarch64
+	Mirrors        []string          // in order of preference; empty means the plugin's choice
+	Keyring        string            // path of a file of public keys to trust instead of the built-in ones
+	Packages       []string          // beside those that a bootable machine needs
+	Options        map[string]string // only keys that Describe declared
+	Target         string            // absolute path of an existing, empty directory; unset for Validate and Plan
+	CacheDirectory string            // absolute; shared with other jobs of the same plugin, at the same time too
+	WorkDirectory  string            // absolute, existing and empty; the host removes it afterwards
+}
+
+// Description is a plugin's answer to Describe.
+type Description struct {
+	Name     string // the part after "nspawn-build-plugin-" of the binary's name
+	Version  string // semantic version of the plugin
+	Protocol string // "MAJOR.MINOR"; Serve fills it in
+	Distros  []Distro
+	Tools    []ToolNeed
+	Options  []Option
+}
+
+// Distro is one distribution that a plugin can make.
+type Distro struct {
+	Name           string // the value of --distro
+	Title          string
+	Releases       []string // the newest first; a plugin may accept others
+	DefaultRelease string
+	Architectures  []string
+}
+
+// ToolNeed is a need for at least one of several programs on the host.
+type ToolNeed struct {
+	AnyOf    []string // the first that is there is used
+	Purpose  string
+	Packages map[string]string // host family ("debian", "arch", "fedora") to package
+	Distros  []string          // empty means all of the plugin's
+}
+
+// Option is one KEY of --option KEY=VALUE.
+type Option struct {
+	Name    string
+	Help    string
+	Choices []string // empty means any value
+	Default string
+}
+
+// Severity ranks a Diagnostic.
+type Severity int
+
+// The severities.
+const (
+	SeverityWarning Severity = iota + 1
+	SeverityError
+)
+
+// Diagnostic is one finding about a request.
+type Diagnostic struct {
+	Severity Severity
+	Field    string // "release", "mirrors", "options.KEY"
+	Message  string // what is wrong, with the value
+	Hint     string // what would do instead
+}
+
+// Validation is the answer to Validate.
+type Validation struct {
+	Diagnostics []Diagnostic
+	Resolved    Request // the request with every default filled in
+}
+
+// Plan is what Bootstrap would do.
+type Plan struct {
+	Commands       [][]string
+	Packages       []string
+	EstimatedBytes uint64 // of the finished tree; 0 when not known
+}
+
+// Facts is what the host must know of a finished tree to configure it.
+type Facts struct {
+	OSRelease      map[string]string
+	SSHUnits       []string // enabling them makes sshd answer on port 22
+	NetworkUnits   []string // enabling them configures the network
+	ResolverUnits  []string // of the stub resolver; empty when there is none
+	PackageManager string   // the command inside: apt-get, pacman, dnf
+	Packages       []Package
+	MaskUnits      []string // units that would disturb a container
+	ProbeHost      string   // a name that the machine must be able to resolve; may be empty
+}
+
+// Package is one installed package.
+type Package struct {
+	Name         string
+	Version      string
+	Architecture string
+}
