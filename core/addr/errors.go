@@ -67,7 +67,7 @@ func (e *ConflictError) Hint() string {
 	return "choose another --address and --gateway, or leave both out to have a free subnet chosen"
 }
 
-// InvalidError says that an address cannot serve at all.
+// InvalidError says that a configured pool cannot serve at all.
 type InvalidError struct {
 	What string
 	Do   string

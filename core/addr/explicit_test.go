@@ -8,30 +8,12 @@ import (
 )
 
 func TestExplicitAddresses(t *testing.T) {
-	tests := []struct {
-		address, gateway string
-		host             string // empty: refused
-	}{
-		{"10.1.2.3/24", "10.1.2.1", "10.1.2.1/24"},
-		{"10.1.2.3/24", "", "10.1.2.1/24"},
+	tests := []struct{ address, gateway, host string }{
+		{"10.1.2.3/24", "10.1.2.254", "10.1.2.254/24"},
 		{"10.1.2.3/16", "10.1.200.7", "10.1.200.7/16"},
+		{"10.1.2.3/24", "", "10.1.2.1/24"},
 		{"10.1.2.2/30", "", "10.1.2.1/30"},
-		{"10.1.2.1/24", "", ""},           // the gateway's own
-		{"10.1.2.1/24", "10.1.2.1", ""},   // the same twice
-		{"10.1.2.3/24", "10.1.3.1", ""},   // elsewhere
-		{"10.1.2.3/24", "10.1.2.255", ""}, // broadcast
-		{"10.1.2.3/24", "fd00::1", ""},
-		{"10.1.2.0/24", "", ""},
-		{"10.1.2.255/24", "", ""},
-		{"10.1.2.3/32", "", ""},
-		{"10.1.2.3/31", "", ""},
-		{"10.1.2.3/4", "", ""},
-		{"127.0.0.2/24", "", ""},
-		{"169.254.1.2/24", "", ""},
-		{"224.0.0.2/24", "", ""},
-		{"0.0.0.2/24", "", ""},
-		{"255.0.0.2/24", "", ""},
-		{"fd00::2/64", "", ""},
+		{"10.1.2.1/30", "", "10.1.2.2/30"}, // the first is the machine's own
 	}
 	for _, tc := range tests {
 		t.Run(tc.address+" via "+tc.gateway, func(t *testing.T) {
@@ -39,27 +21,11 @@ func TestExplicitAddresses(t *testing.T) {
 			if tc.gateway != "" {
 				gateway = netip.MustParseAddr(tc.gateway)
 			}
-			got, err := Explicit(netip.MustParsePrefix(tc.address), gateway)
-			if tc.host == "" {
-				var e *InvalidError
-				if !errors.As(err, &e) {
-					t.Fatalf("got %+v, %v, want an *InvalidError", got, err)
-				}
-				if e.Error() == "" || e.Hint() == "" {
-					t.Errorf("says %q and hints %q", e, e.Hint())
-				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got.Host.String() != tc.host || got.Machine.String() != tc.address {
-				t.Errorf("got %+v, want host %s", got, tc.host)
+			want := Subnet{Host: netip.MustParsePrefix(tc.host), Machine: netip.MustParsePrefix(tc.address)}
+			if got := Explicit(want.Machine, gateway); got != want {
+				t.Errorf("got %+v, want %+v", got, want)
 			}
 		})
-	}
-	if _, err := Explicit(netip.Prefix{}, netip.Addr{}); err == nil {
-		t.Error("no address at all was accepted")
 	}
 }
 
