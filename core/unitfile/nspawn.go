@@ -1,0 +1,129 @@
+package unitfile
+
+import (
+	"path"
+	"regexp"
+	"strings"
+)
+
+// Nspawn holds the settings of a machine, as /etc/systemd/nspawn/MACHINE.nspawn.
+// There systemd-nspawn trusts it, and given --settings=override it goes before
+// the command line, so that a machine runs the same under every driver.
+type Nspawn struct {
+	Machine          string
+	SystemdVersion   int // the host's; 0 means unknown, taken as current
+	Binds            []Bind
+	ReadOnly         bool
+	Ephemeral        bool     // every start is from a snapshot that is thrown away
+	PrivateNetwork   bool     // no link at all, and so no SSH
+	DropCapabilities []string // names such as CAP_SYS_PTRACE, or "all"
+}
+
+// Bind shows a path of the host in the machine.
+type Bind struct {
+	Source   string // absolute, on the host
+	Target   string // absolute, in the machine; empty means the same
+	ReadOnly bool
+	IDMap    IDMap
+}
+
+// IDMap says whom the files of a bind belong to in the machine, whose users
+// are not the host's. All but NoIDMap need a source file system that can be
+// mounted with mapped owners.
+type IDMap string
+
+// The ways to map.
+const (
+	NoIDMap    IDMap = ""          // everything belongs to nobody
+	SameIDMap  IDMap = "idmap"     // user N of the host is user N of the machine
+	RootIDMap  IDMap = "rootidmap" // the owner of Source is root in the machine
+	OwnerIDMap IDMap = "owneridmap"
+)
+
+var capabilityForm = regexp.MustCompile(`^(CAP_[A-Z0-9_]+|all)$`)
+
+// Render returns the file.
+func (n Nspawn) Render() ([]byte, error) {
+	var f file
+	f.in("Exec")
+	f.set("Boot", "yes")
+	// A private range of users, and never without: a kernel that has no user
+	// namespaces is an error, where -U would run the machine's root as ours.
+	f.set("PrivateUsers", "pick")
+	// The tree's own files stay: what is in them was decided when it was made.
+	f.set("ResolvConf", "off")
+	f.set("Timezone", "off")
+	// try-guest leaves a link in /var/log/journal that nothing removes with
+	// the machine, and that leads the host's readers into its tree.
+	f.set("LinkJournal", "no")
+	if n.Ephemeral {
+		f.set("Ephemeral", "yes")
+	}
+	for _, c := range n.DropCapabilities {
+		if !capabilityForm.MatchString(c) {
+			return nil, &ValueError{"DropCapability", c, "is not a capability such as CAP_SYS_PTRACE"}
+		}
+		f.set("DropCapability", c)
+	}
+	f.in("Files")
+	ownership(&f, n.SystemdVersion)
+	if n.ReadOnly {
+		f.set("ReadOnly", "yes")
+	}
+	for _, b := range n.Binds {
+		if err := b.set(&f); err != nil {
+			return nil, err
+		}
+	}
+	f.in("Network")
+	if n.PrivateNetwork {
+		f.set("Private", "yes")
+		f.set("VirtualEthernet", "no")
+	} else {
+		f.set("VirtualEthernet", "yes")
+	}
+	return f.render(n.Machine)
+}
+
+// ownership has the tree's files mapped to the machine's range of users where
+// the file system can do that, else given to them.
+func ownership(f *file, systemd int) {
+	const mapsSince = 249
+	if systemd > 0 && systemd < mapsSince {
+		f.set("PrivateUsersChown", "yes")
+		return
+	}
+	f.set("PrivateUsersOwnership", "auto")
+}
+
+func (b Bind) set(f *file) error {
+	name := "Bind"
+	if b.ReadOnly {
+		name = "BindReadOnly"
+	}
+	target := b.Target
+	if target == "" {
+		target = b.Source
+	}
+	for _, p := range []string{b.Source, target} {
+		if !path.IsAbs(p) || path.Clean(p) != p {
+			return &ValueError{name, p, "is not an absolute path without . and .."}
+		}
+		if err := checkValue(name, p); err != nil {
+			return err
+		}
+	}
+	value := escapePath.Replace(b.Source) + ":" + escapePath.Replace(target)
+	switch b.IDMap {
+	case NoIDMap:
+	case SameIDMap, RootIDMap, OwnerIDMap:
+		value += ":" + string(b.IDMap)
+	default:
+		return &ValueError{name, string(b.IDMap), "is not a way to map owners"}
+	}
+	f.set(name, value)
+	return nil
+}
+
+// escapePath keeps a colon in a path from ending it.
+var escapePath = strings.NewReplacer(`\`, `\\`, `:`, `\:`)
