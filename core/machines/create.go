@@ -1,0 +1,207 @@
+package machines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nspawn-build/nspawn-build/core/pipeline"
+	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/spec"
+	"github.com/nspawn-build/nspawn-build/core/store"
+)
+
+// Wanted is what Create and Plan are asked for.
+type Wanted struct {
+	Spec spec.Spec
+	Run  spec.Run
+	// Secret is the password or its hash, as the spec's kind of password says.
+	Secret spec.Secret
+	// InvokerKeys are the keys of the invoking user, for a spec that asks for
+	// them.
+	InvokerKeys []string
+}
+
+// Outcome is what Create did.
+type Outcome struct {
+	Machine store.Machine
+	Results []pipeline.Result
+	// Changed is false when the machine was there already, and so.
+	Changed bool
+	// PasswordSet says that the password of this run is the machine's.
+	PasswordSet bool
+}
+
+// undoTimeout bounds what is taken back after a failure: stopping a machine
+// and removing its tree.
+const undoTimeout = 2 * time.Minute
+
+// making is what the stages need only while a machine is made.
+type making struct {
+	run        spec.Run
+	secret     spec.Secret
+	pluginName string
+	request    sdk.Request
+	plugin     func(ctx context.Context, req sdk.Request, report sdk.Reporter) (sdk.Facts, error)
+}
+
+// Create makes a machine, continues one that was interrupted, or brings one
+// that is there back to what its spec says. Nothing is touched before every
+// stage has looked and found nothing in its way.
+func (h *House) Create(ctx context.Context, w Wanted) (out Outcome, err error) {
+	kind, err := h.ready(ctx, &w.Spec)
+	if err != nil {
+		return Outcome{}, err
+	}
+	lock, err := h.Store.Lock(w.Spec.Name)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	rec, made, err := h.prepare(ctx, &w, kind)
+	if err != nil {
+		return Outcome{}, err
+	}
+	journal := h.Store.Journal(w.Spec.Name)
+	all, err := h.assemble(rec, made)
+	if err != nil {
+		return Outcome{}, err
+	}
+	// A look at everything first: what is in the way is found before anything
+	// is touched.
+	look := pipeline.Runner{Stages: all.Order()}
+	plan, err := look.Plan(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if rec.Machine().Complete {
+		if err := passwordDiffers(rec.Machine(), plan); err != nil {
+			return Outcome{}, err
+		}
+		if !anyChange(plan) {
+			return Outcome{Machine: rec.Machine()}, nil
+		}
+	}
+	if rec, err = h.reserve(ctx, rec); err != nil {
+		return Outcome{}, err
+	}
+	if all, err = h.assemble(rec, made); err != nil {
+		return Outcome{}, err
+	}
+	return h.run(ctx, rec, w, h.decorate(all.Order(), journal), journal)
+}
+
+// run runs the stages and settles the record by how that ends.
+func (h *House) run(ctx context.Context, rec *store.Record, w Wanted, order []pipeline.Stage, journal *store.Journal) (Outcome, error) {
+	runner := pipeline.Runner{Stages: order, UndoTimeout: undoTimeout}
+	if !rec.Machine().Complete {
+		begun, err := journal.Begun()
+		if err != nil {
+			return Outcome{}, err
+		}
+		runner.Begun, runner.Undo = begun, !w.Run.Keep
+	}
+	results, err := runner.Run(ctx)
+	if err != nil {
+		var failed *pipeline.Error
+		if errors.As(err, &failed) && failed.Undone {
+			err = errors.Join(err, h.forget(ctx, rec.Machine().Name))
+		}
+		return Outcome{Results: results}, err
+	}
+	passwordSet := !rec.Machine().Complete && !w.Secret.Empty()
+	if !rec.Machine().Complete {
+		if err := rec.Update(func(m *store.Machine) { m.Complete = true }); err != nil {
+			return Outcome{}, err
+		}
+	}
+	return Outcome{Machine: rec.Machine(), Results: results, Changed: true, PasswordSet: passwordSet}, nil
+}
+
+// forget removes the record of a machine of which nothing else is left.
+func (h *House) forget(ctx context.Context, name string) error {
+	return h.exclusive(context.WithoutCancel(ctx), func() error { return h.Store.Forget(name) })
+}
+
+// Plan says what Create would do, and touches nothing.
+func (h *House) Plan(ctx context.Context, w Wanted) ([]pipeline.Planned, store.Machine, error) {
+	kind, err := h.ready(ctx, &w.Spec)
+	if err != nil {
+		return nil, store.Machine{}, err
+	}
+	rec, made, err := h.prepare(ctx, &w, kind)
+	if err != nil {
+		return nil, store.Machine{}, err
+	}
+	all, err := h.assemble(rec, made)
+	if err != nil {
+		return nil, store.Machine{}, err
+	}
+	runner := pipeline.Runner{Stages: all.Order()}
+	plan, err := runner.Plan(ctx)
+	return plan, rec.Machine(), err
+}
+
+// prepare finds the record of the machine or drafts one, and asks the plugin
+// what it makes of the request. Nothing is written.
+func (h *House) prepare(ctx context.Context, w *Wanted, kind spec.Driver) (*store.Record, *making, error) {
+	rec, err := h.Store.Open(w.Spec.Name)
+	fresh := errors.Is(err, store.ErrNoMachine)
+	switch {
+	case fresh && w.Run.Resume:
+		return nil, nil, fmt.Errorf("there is nothing to resume: %w", err)
+	case err != nil && !fresh:
+		return nil, nil, err
+	case !fresh && w.Run.Resume && w.Spec.Distro == "":
+		w.Spec = rec.Machine().Spec
+	case !fresh:
+		if err := differs(rec.Machine(), w.Spec); err != nil {
+			return nil, nil, err
+		}
+	}
+	made := &making{run: w.Run, secret: w.Secret}
+	if !fresh && rec.Machine().Complete {
+		// The tree is there; nobody needs the plugin any more.
+		if w.Spec.Access.Password == spec.PasswordGenerated {
+			made.secret = spec.Secret{}
+		}
+		return rec, made, nil
+	}
+	if err := h.askPlugin(ctx, w.Spec, made); err != nil {
+		return nil, nil, err
+	}
+	if fresh {
+		rec, err = h.draft(*w, kind)
+	}
+	return rec, made, err
+}
+
+func differs(m store.Machine, wanted spec.Spec) error {
+	if d := spec.Diff(m.Spec, wanted); len(d) > 0 {
+		return &ExistsError{Name: m.Name, Differences: d, Half: !m.Complete}
+	}
+	return nil
+}
+
+// passwordDiffers says so when a password was given that is not the one of a
+// machine that is complete: only its user changes it from here on.
+func passwordDiffers(m store.Machine, plan []pipeline.Planned) error {
+	for _, p := range plan {
+		if p.Stage == "password" && len(p.Changes) > 0 {
+			return &ExistsError{Name: m.Name, Differences: []spec.Difference{
+				{Field: "access.password", Before: "as it is set in the machine", After: "another"},
+			}}
+		}
+	}
+	return nil
+}
+
+func anyChange(plan []pipeline.Planned) bool {
+	for _, p := range plan {
+		if len(p.Changes) > 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,134 @@
+package machines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nspawn-build/nspawn-build/core/driver"
+	"github.com/nspawn-build/nspawn-build/core/pipeline"
+	"github.com/nspawn-build/nspawn-build/core/store"
+)
+
+// View is a machine as one sees it now.
+type View struct {
+	Machine store.Machine
+	Status  driver.Status
+	// Problem is why the status could not be told; empty when it could.
+	Problem string
+}
+
+// Get returns one machine.
+func (h *House) Get(ctx context.Context, name string) (View, error) {
+	m, err := h.Store.Load(name)
+	if err != nil {
+		return View{}, err
+	}
+	return h.view(ctx, m), nil
+}
+
+// List returns all machines, sorted by name. Records that cannot be read are
+// joined in the error, beside those that can.
+func (h *House) List(ctx context.Context) ([]View, error) {
+	all, err := h.Store.List()
+	views := make([]View, 0, len(all))
+	for _, m := range all {
+		views = append(views, h.view(ctx, m))
+	}
+	return views, err
+}
+
+func (h *House) view(ctx context.Context, m store.Machine) View {
+	v := View{Machine: m}
+	d, err := h.driverOf(m.Driver)
+	if err == nil {
+		v.Status, err = d.Status(ctx, m.Name)
+	}
+	if err != nil {
+		v.Problem = err.Error()
+	}
+	return v
+}
+
+// ErrIncomplete says that making a machine was interrupted.
+var ErrIncomplete = errors.New("making it was interrupted")
+
+// Start boots a machine and proves that one can log in.
+func (h *House) Start(ctx context.Context, name string, timeout time.Duration) (changed bool, err error) {
+	err = h.withMachine(name, func(rec *store.Record) error {
+		if !rec.Machine().Complete {
+			return fmt.Errorf("%s: %w", name, ErrIncomplete)
+		}
+		all, err := h.assemble(rec, nil)
+		if err != nil {
+			return err
+		}
+		all.Boot.Timeout = timeout
+		order := h.decorate([]pipeline.Stage{all.Boot}, nil)
+		runner := pipeline.Runner{Stages: order}
+		results, err := runner.Run(ctx)
+		changed = len(results) == 1 && results[0].Changed
+		return err
+	})
+	return changed, err
+}
+
+// Stop powers a machine off; when grace is over it is ended by force.
+func (h *House) Stop(ctx context.Context, name string, grace time.Duration) (changed bool, err error) {
+	err = h.withMachine(name, func(rec *store.Record) error {
+		m := rec.Machine()
+		d, err := h.driverOf(m.Driver)
+		if err != nil {
+			return err
+		}
+		status, err := d.Status(ctx, name)
+		if err != nil {
+			return err
+		}
+		changed = status.State == driver.Running
+		return d.Stop(ctx, bootMachine(m), grace)
+	})
+	return changed, err
+}
+
+// Destroy stops a machine and removes everything that making it made.
+func (h *House) Destroy(ctx context.Context, name string) error {
+	return h.withMachine(name, func(rec *store.Record) error {
+		all, err := h.assemble(rec, nil)
+		if err != nil {
+			return err
+		}
+		runner := pipeline.Runner{Stages: h.decorate(all.Order(), h.Store.Journal(name)), UndoTimeout: undoTimeout}
+		if err := runner.UndoAll(ctx); err != nil {
+			return fmt.Errorf("destroying %s: %w", name, err)
+		}
+		return h.forget(ctx, name)
+	})
+}
+
+// Console returns the last lines that a machine printed while it booted.
+func (h *House) Console(ctx context.Context, name string, lines int) ([]string, error) {
+	m, err := h.Store.Load(name)
+	if err != nil {
+		return nil, err
+	}
+	d, err := h.driverOf(m.Driver)
+	if err != nil {
+		return nil, err
+	}
+	return d.Console(ctx, name, lines)
+}
+
+// Supervised is the machine that the direct driver's supervisor is to boot.
+func (h *House) Supervised(name string) (driver.Machine, error) {
+	m, err := h.Store.Load(name)
+	if err != nil {
+		return driver.Machine{}, err
+	}
+	if m.Tree.Staging != "" || m.Facts == nil {
+		return driver.Machine{}, fmt.Errorf("%s: %w", name, ErrIncomplete)
+	}
+	return bootMachine(m), nil
+}
+

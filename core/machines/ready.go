@@ -1,0 +1,196 @@
+package machines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nspawn-build/nspawn-build/core/host"
+	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/spec"
+)
+
+// ready checks what a machine of any distribution needs of the host, and
+// chooses the driver.
+func (h *House) ready(ctx context.Context, s *spec.Spec) (spec.Driver, error) {
+	if os.Geteuid() != 0 {
+		return "", &HostError{"making a machine needs root", "run it with sudo"}
+	}
+	if h.Host.Nspawn == "" {
+		pkg := map[string]string{"debian": "systemd-container", "fedora": "systemd-container", "arch": "systemd"}[h.Host.Family]
+		return "", &HostError{"systemd-nspawn is not installed", h.installHint(pkg)}
+	}
+	kind := h.choose(s.Driver)
+	if kind == spec.DriverSystemd {
+		if err := h.systemdReady(ctx, s.Network.DNS.Mode); err != nil {
+			return "", err
+		}
+	} else if s.Network.DNS.Mode == spec.DNSHost {
+		return "", &HostError{
+			"--dns host needs a host whose PID 1 is systemd, with systemd-resolved",
+			"use --dns auto or name the servers",
+		}
+	}
+	if s.Directory == "" { // resuming: the record knows
+		return kind, nil
+	}
+	return kind, checkDirectory(s.Directory)
+}
+
+func (h *House) installHint(pkg string) string {
+	if c := host.InstallCommand(h.Host.Family, pkg); c != "" && pkg != "" {
+		return "install it: " + c
+	}
+	return "install it with the package manager of this host"
+}
+
+func (h *House) systemdReady(ctx context.Context, dns spec.DNSMode) (err error) {
+	if !h.Host.Systemd {
+		return &HostError{"the systemd driver needs systemd as PID 1", "use --driver direct, or leave --driver out"}
+	}
+	bus, err := host.Connect(ctx)
+	if err != nil {
+		return &HostError{err.Error(), "start the system bus: systemctl start dbus"}
+	}
+	defer func() { err = errors.Join(err, bus.Close()) }()
+	need := []string{"systemd-networkd.service"}
+	if dns == spec.DNSHost {
+		need = append(need, "systemd-resolved.service")
+	}
+	for _, unit := range need {
+		active, err := bus.UnitActive(ctx, unit)
+		if err != nil {
+			return err
+		}
+		if !active {
+			return &HostError{unit + " does not run on this host", "start it: systemctl enable --now " + unit}
+		}
+	}
+	return nil
+}
+
+// checkDirectory makes sure that nobody but root can come near a tree: a
+// program that is setuid in the machine would be so on the host.
+func checkDirectory(dir string) error {
+	bad := func(problem, hint string) error {
+		return spec.Invalid{{Field: "directory", Value: dir, Problem: problem, Hint: hint}}
+	}
+	real, err := resolveExisting(dir)
+	if err != nil {
+		return bad("cannot be used: "+err.Error(), "name another, such as /var/lib/machines")
+	}
+	closed := false
+	for d := real; ; d = filepath.Dir(d) {
+		var st unix.Stat_t
+		switch err := unix.Stat(d, &st); {
+		case errors.Is(err, fs.ErrNotExist):
+			closed = true // made by us, root's alone
+		case err != nil:
+			return bad("cannot be used: "+err.Error(), "name another, such as /var/lib/machines")
+		case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+			return bad("leads through "+d+", which is not a directory", "name another")
+		case st.Mode&0o022 != 0 && (st.Mode&unix.S_ISVTX == 0 || d == real):
+			return bad("leads through "+d+", which others may write to", "chmod go-w "+d+", or name another, such as /var/lib/machines")
+		case st.Uid == 0 && st.Mode&0o077 == 0:
+			closed = true
+		}
+		if d == "/" {
+			break
+		}
+	}
+	if !closed {
+		return bad("can be entered by others, who could run what is setuid in the machine", "chmod 700 "+dir+", or name another, such as /var/lib/machines")
+	}
+	return nil
+}
+
+// resolveExisting follows the links of the part of path that exists.
+func resolveExisting(path string) (string, error) {
+	rest := ""
+	for p := path; ; p = filepath.Dir(p) {
+		real, err := filepath.EvalSymlinks(p)
+		if err == nil {
+			return filepath.Join(real, rest), nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) || p == "/" {
+			return "", err
+		}
+		rest = filepath.Join(filepath.Base(p), rest)
+	}
+}
+
+// toolsReady checks that the host has the tools that a plugin needs for a
+// distro.
+func (h *House) toolsReady(d sdk.Description, distro string) error {
+	var missing, packages []string
+	for _, need := range d.Tools {
+		if len(need.Distros) > 0 && !slices.Contains(need.Distros, distro) || len(need.AnyOf) == 0 {
+			continue
+		}
+		if slices.ContainsFunc(need.AnyOf, hasTool) {
+			continue
+		}
+		missing = append(missing, fmt.Sprintf("%s (to %s)", strings.Join(need.AnyOf, " or "), need.Purpose))
+		if p := need.Packages[h.Host.Family]; p != "" {
+			packages = append(packages, p)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	slices.Sort(packages)
+	return &HostError{
+		"this host lacks " + strings.Join(missing, ", "),
+		h.installHint(strings.Join(slices.Compact(packages), " ")),
+	}
+}
+
+func hasTool(name string) bool {
+	_, err := exec.LookPath(name)
+	return err == nil
+}
+
+// invalid turns a plugin's findings into those of a spec, or nil when none is
+// an error.
+func invalid(found []sdk.Diagnostic, req sdk.Request) error {
+	var bad spec.Invalid
+	for _, d := range found {
+		if d.Severity == sdk.SeverityError {
+			bad = append(bad, &spec.FieldError{Field: d.Field, Value: fieldValue(d.Field, req), Problem: "is refused: " + d.Message, Hint: d.Hint})
+		}
+	}
+	if bad == nil {
+		return nil
+	}
+	return bad
+}
+
+func fieldValue(field string, req sdk.Request) string {
+	key, option := strings.CutPrefix(field, "options.")
+	switch {
+	case option:
+		return req.Options[key]
+	case field == "release":
+		return req.Release
+	case field == "distro":
+		return req.Distro
+	case field == "architecture":
+		return req.Architecture
+	case field == "keyring":
+		return req.Keyring
+	case field == "mirrors":
+		return strings.Join(req.Mirrors, " ")
+	case field == "packages":
+		return strings.Join(req.Packages, " ")
+	}
+	return strconv.Quote(field)
+}

@@ -1,0 +1,305 @@
+package stages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/nspawn-build/nspawn-build/core/hostfile"
+	"github.com/nspawn-build/nspawn-build/core/pipeline"
+	"github.com/nspawn-build/nspawn-build/core/rootfs"
+	"github.com/nspawn-build/nspawn-build/core/spec"
+	"github.com/nspawn-build/nspawn-build/core/store"
+	"github.com/nspawn-build/nspawn-build/core/unitfile"
+)
+
+// Network writes both ends of the link: the machine's address, name and
+// resolver into the tree, the host's address and what ssh must know of the
+// machine onto the host.
+type Network struct {
+	Record         *store.Record
+	Files          *hostfile.Files
+	Exclusive      Exclusive
+	SystemdVersion int
+	// Machines lists every machine on record: those that ssh is told of.
+	Machines func() ([]store.Machine, error)
+	// Reload makes the host's networkd read its files again; nil where
+	// networkd is not asked to do anything.
+	Reload func(ctx context.Context) error
+	// ReloadResolver makes the host's resolved read its files again.
+	ReloadResolver func(ctx context.Context) error
+}
+
+const (
+	pathMachineNetwork = "etc/systemd/network/80-container-host0.network"
+	pathHostname       = "etc/hostname"
+	pathHosts          = "etc/hosts"
+	pathResolvConf     = "etc/resolv.conf"
+	stubResolvConf     = "../run/systemd/resolve/stub-resolv.conf"
+)
+
+// Name is "network".
+func (*Network) Name() string { return NameNetwork }
+
+func hostNetworkPath(name string) string {
+	return filepath.Join(dirNetwork, "50-ve-"+name+".network")
+}
+
+func resolvedPath(name string) string {
+	return filepath.Join(dirResolved, "50-nspawn-build-"+name+".conf")
+}
+
+// Check lists what is missing in the tree and on the host.
+func (n *Network) Check(context.Context) ([]pipeline.Change, error) {
+	var changes []pipeline.Change
+	wishes, err := n.wishes()
+	if err != nil {
+		return nil, err
+	}
+	err = withTree(n.Record, func(tree *rootfs.Tree) error {
+		left, err := open(tree, wishes)
+		for _, w := range left {
+			changes = append(changes, w.change())
+		}
+		return err
+	})
+	if errors.Is(err, errNoTree) {
+		err = nil
+		for _, w := range wishes {
+			changes = append(changes, w.change())
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	files, err := n.hostFiles(false)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		if f.content == nil {
+			f.content = []byte{} // said in planning only: the host key is not made yet
+		}
+		same, err := n.Files.Same(f.path, f.content, f.ours)
+		if err != nil {
+			return nil, err
+		}
+		if !same {
+			changes = append(changes, pipeline.Change{Action: "create", Subject: f.path, Detail: f.detail})
+		}
+	}
+	return changes, nil
+}
+
+// Apply writes it all.
+func (n *Network) Apply(ctx context.Context) error {
+	wishes, err := n.wishes()
+	if err != nil {
+		return err
+	}
+	err = withTree(n.Record, func(tree *rootfs.Tree) error {
+		left, err := open(tree, wishes)
+		for _, w := range left {
+			err = errors.Join(err, w.grant(tree))
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return n.Exclusive(ctx, func() error {
+		files, err := n.hostFiles(false)
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if err := n.Files.Write(f.path, f.content, 0o644, f.ours); err != nil {
+				return err
+			}
+		}
+		return n.reload(ctx, true)
+	})
+}
+
+// Undo takes the machine out of the host's files. Those in the tree go with
+// the tree.
+func (n *Network) Undo(ctx context.Context) error {
+	m := n.Record.Machine()
+	return n.Exclusive(ctx, func() error {
+		files, err := n.hostFiles(true)
+		if err != nil {
+			return err
+		}
+		changed := false
+		for _, f := range files {
+			_, statErr := os.Lstat(f.path)
+			if f.content == nil {
+				changed = changed || statErr == nil
+				err = unlessForeign(n.Files.Remove(f.path, f.ours))
+			} else {
+				err = unlessForeign(n.Files.Write(f.path, f.content, 0o644, f.ours))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return n.reload(ctx, changed)
+	})
+}
+
+func (n *Network) reload(ctx context.Context, changed bool) error {
+	if n.Reload == nil || !changed {
+		return nil
+	}
+	if n.usesStub() {
+		if err := n.ReloadResolver(ctx); err != nil {
+			return err
+		}
+	}
+	return n.Reload(ctx)
+}
+
+// usesStub says that the machine asks the host's own resolver.
+func (n *Network) usesStub() bool {
+	return n.Reload != nil && n.Record.Machine().Spec.Network.DNS.Mode == spec.DNSHost
+}
+
+// wishes lists what is wanted in the tree.
+func (n *Network) wishes() ([]wish, error) {
+	m := n.Record.Machine()
+	network, err := unitfile.MachineNetwork{Address: m.Address, Gateway: m.HostSide.Addr(), DNS: m.DNS}.Render()
+	if err != nil {
+		return nil, err
+	}
+	wishes := []wish{{path: pathMachineNetwork, content: network, mode: 0o644}}
+	if m.Complete {
+		return wishes, nil // the rest is the user's to change by now
+	}
+	wishes = append(wishes,
+		wish{path: pathHostname, content: []byte(m.Name + "\n"), mode: 0o644},
+		wish{path: pathHosts, content: hostsFile(m.Name), mode: 0o644},
+	)
+	if m.Facts == nil || len(m.Facts.ResolverUnits) > 0 {
+		return append(wishes, wish{path: pathResolvConf, target: stubResolvConf}), nil
+	}
+	return append(wishes, wish{path: pathResolvConf, content: resolvConf(m.DNS), mode: 0o644}), nil
+}
+
+func hostsFile(name string) []byte {
+	short, _, dotted := strings.Cut(name, ".")
+	names := name
+	if dotted {
+		names += " " + short
+	}
+	return []byte("127.0.0.1 localhost\n127.0.1.1 " + names + "\n::1 localhost ip6-localhost ip6-loopback\n")
+}
+
+func resolvConf(servers []netip.Addr) []byte {
+	var b strings.Builder
+	b.WriteString("# Made by nspawn-build.\n")
+	for _, s := range servers {
+		fmt.Fprintf(&b, "nameserver %s\n", s)
+	}
+	return []byte(b.String())
+}
+
+// hostFile is one generated file on the host; nil content means that nothing
+// is left to say in it.
+type hostFile struct {
+	path    string
+	content []byte
+	detail  string
+	ours    hostfile.Ours
+}
+
+// hostFiles lists the files on the host with the content that they should
+// have; leaving says that the machine is about to go.
+func (n *Network) hostFiles(leaving bool) ([]hostFile, error) {
+	m := n.Record.Machine()
+	config, known, err := n.sshFiles(m, leaving)
+	if err != nil {
+		return nil, err
+	}
+	files := []hostFile{
+		{sshConfig, config, "ssh " + m.Name + ".nspawn", shared},
+		{knownHosts, known, "the machine's host key", shared},
+	}
+	if n.Reload == nil {
+		return files, nil
+	}
+	network, err := unitfile.HostNetwork{
+		Machine: m.Name, Link: m.Interface, Address: m.HostSide, SystemdVersion: n.SystemdVersion,
+	}.Render()
+	if err != nil {
+		return nil, err
+	}
+	ours := func(c []byte) bool { return unitfile.Made(c, m.Name) }
+	own := []hostFile{{hostNetworkPath(m.Name), network, m.HostSide.String(), ours}}
+	if n.usesStub() {
+		stub, err := unitfile.ResolvedStub{Machine: m.Name, Address: m.HostSide.Addr()}.Render()
+		if err != nil {
+			return nil, err
+		}
+		own = append(own, hostFile{resolvedPath(m.Name), stub, "the host's resolver answers the machine", ours})
+	}
+	if leaving {
+		for i := range own {
+			own[i].content = nil
+		}
+	}
+	return append(own, files...), nil
+}
+
+// sshFiles renders what ssh is told of all machines.
+func (n *Network) sshFiles(m store.Machine, leaving bool) (config, known []byte, err error) {
+	all, err := n.Machines()
+	if err != nil {
+		return nil, nil, err
+	}
+	all = slices.DeleteFunc(all, func(o store.Machine) bool { return o.Name == m.Name || o.HostKey == "" })
+	if !leaving && m.HostKey != "" {
+		all = append(all, m)
+	}
+	if len(all) == 0 {
+		return nil, nil, nil
+	}
+	slices.SortFunc(all, func(a, b store.Machine) int { return strings.Compare(a.Name, b.Name) })
+	var hosts []unitfile.SSHHost
+	var keys []unitfile.KnownHost
+	for _, o := range all {
+		hosts = append(hosts, unitfile.SSHHost{Name: o.Name, Address: o.Address.Addr()})
+		keys = append(keys, unitfile.KnownHost{Name: o.Name, Address: o.Address.Addr(), Keys: []string{o.HostKey}})
+	}
+	if config, err = unitfile.SSHConfig(hosts); err != nil {
+		return nil, nil, err
+	}
+	known, err = unitfile.KnownHosts(keys)
+	return config, known, err
+}
+
+// shared reports whether a file is ours and belongs to no single machine.
+func shared(content []byte) bool { return unitfile.Made(content, "") }
+
+// ResolveDNS turns what the spec says of DNS into addresses: uplinks are the
+// servers that the host asks, stub is the host's own address on the link.
+func ResolveDNS(d spec.DNS, uplinks []netip.Addr, stub netip.Addr) ([]netip.Addr, error) {
+	switch d.Mode {
+	case spec.DNSServers:
+		return d.Servers, nil
+	case spec.DNSHost:
+		return []netip.Addr{stub}, nil
+	}
+	if len(uplinks) == 0 {
+		return nil, ErrNoUplink
+	}
+	return uplinks, nil
+}
+
+// ErrNoUplink says that the host asks no DNS server that a machine could ask.
+var ErrNoUplink = errors.New("this host asks no DNS server that a machine could reach")
+

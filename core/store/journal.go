@@ -1,0 +1,99 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/nspawn-build/nspawn-build/core/pipeline"
+)
+
+// Entry is one line of a journal.
+type Entry struct {
+	Time  time.Time `json:"time"`
+	Stage string    `json:"stage"`
+	Event string    `json:"event"`
+}
+
+// Journal is the journal of one machine. It implements pipeline.Journal.
+type Journal struct{ path string }
+
+func (s *Store) journal(name string) string {
+	return filepath.Join(s.StateDir, "journal", name+".jsonl")
+}
+
+// Journal returns the journal of a machine, whether or not it has entries.
+func (s *Store) Journal(name string) *Journal { return &Journal{s.journal(name)} }
+
+// Record appends an entry and returns when it is on disk.
+func (j *Journal) Record(stage, event string) error {
+	line, err := json.Marshal(Entry{time.Now().UTC(), stage, event})
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(j.path)
+	if err := makePrivate(filepath.Dir(dir), dir); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(j.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(line, '\n'))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("journal %s: %w", j.path, err)
+	}
+	return syncDirectory(dir)
+}
+
+func syncDirectory(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Entries reads the journal. A last line that was cut off by a crash is left
+// out: what it was about to say had not begun.
+func (j *Journal) Entries() ([]Entry, error) {
+	data, err := os.ReadFile(j.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var entries []Entry
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	for lines.Scan() {
+		var e Entry
+		if json.Unmarshal(lines.Bytes(), &e) == nil {
+			entries = append(entries, e)
+		}
+	}
+	return entries, lines.Err()
+}
+
+// Begun names the stages that were begun and not undone since, in order.
+func (j *Journal) Begun() ([]string, error) {
+	entries, err := j.Entries()
+	var begun []string
+	for _, e := range entries {
+		at := slices.Index(begun, e.Stage)
+		switch {
+		case e.Event == pipeline.Begin && at < 0:
+			begun = append(begun, e.Stage)
+		case e.Event == pipeline.Unmade && at >= 0:
+			begun = slices.Delete(begun, at, at+1)
+		}
+	}
+	return begun, err
+}

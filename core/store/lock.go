@@ -1,0 +1,99 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+	"golang.org/x/sys/unix"
+)
+
+// ErrLocked says that another run of the program is at work on a machine.
+var ErrLocked = errors.New("another nspawn-build is at work on it")
+
+// Lock is held until Release, or until the process ends however it ends.
+type Lock struct {
+	f    *flock.Flock
+	dirs []string
+}
+
+// Lock takes the lock of one machine, or says ErrLocked at once.
+func (s *Store) Lock(name string) (*Lock, error) {
+	l, err := s.tryLock("machine-" + name)
+	if errors.Is(err, ErrLocked) {
+		return nil, fmt.Errorf("%s: %w", name, ErrLocked)
+	}
+	return l, err
+}
+
+// LockAllocation takes the one lock under which addresses are chosen and the
+// files that machines share are written. It waits until ctx is done.
+func (s *Store) LockAllocation(ctx context.Context) (*Lock, error) {
+	for {
+		l, err := s.tryLock("allocation")
+		if !errors.Is(err, ErrLocked) {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting for another nspawn-build: %w", context.Cause(ctx))
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// tryLock takes a lock by name. A lock's file is unlinked when it is released,
+// so what was opened may be gone by the time it is locked: then it counts for
+// nothing and the next one is tried.
+func (s *Store) tryLock(name string) (*Lock, error) {
+	dir := filepath.Join(s.RuntimeDir, "locks")
+	for {
+		if err := makePrivate(s.RuntimeDir, dir); err != nil {
+			return nil, err
+		}
+		f := flock.New(filepath.Join(dir, name), flock.SetPermissions(0o600))
+		got, err := f.TryLock()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the directory was removed as empty in between
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !got {
+			return nil, errors.Join(ErrLocked, f.Close())
+		}
+		if sameFile(f) {
+			return &Lock{f, []string{dir, s.RuntimeDir}}, nil
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func sameFile(f *flock.Flock) bool {
+	held, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Stat(f.Path())
+	return err == nil && os.SameFile(held, named)
+}
+
+// Release gives the lock back and leaves no file behind.
+func (l *Lock) Release() error {
+	err := errors.Join(os.Remove(l.f.Path()), l.f.Close())
+	for _, dir := range l.dirs {
+		err = errors.Join(err, removeEmpty(dir))
+	}
+	return err
+}
+
+func isNotEmpty(err error) bool {
+	return errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST)
+}

@@ -1,0 +1,177 @@
+// Package store keeps what nspawn-build knows of its machines on disk: one
+// record and one journal for each, and the locks that keep two runs of the
+// program from working on the same thing.
+//
+// Nothing secret is ever handed to it. Files are 0600 and directories 0700,
+// whatever the umask.
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/nspawn-build/nspawn-build/core/rootfs"
+	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/spec"
+)
+
+// Version is the version of a record's form on disk.
+const Version = 1
+
+// ErrNoMachine says that there is no record of a machine.
+var ErrNoMachine = errors.New("no such machine")
+
+// Store is the place of the records.
+type Store struct {
+	StateDir   string // /var/lib/nspawn-build
+	RuntimeDir string // /run/nspawn-build
+}
+
+// Machine is the record of one machine.
+type Machine struct {
+	Version  int       `json:"version"`
+	Name     string    `json:"name"`
+	Created  time.Time `json:"created"`
+	Complete bool      `json:"complete"` // every stage has been through
+	Spec     spec.Spec `json:"spec"`
+
+	// What was left open by the spec and decided when the machine was made.
+	Driver         spec.Driver  `json:"driver"`
+	Interface      string       `json:"interface"` // the host's end of the link
+	HostSide       netip.Prefix `json:"hostSide"`  // the host's address there
+	Address        netip.Prefix `json:"address"`   // the machine's
+	DNS            []netip.Addr `json:"dns,omitempty"`
+	AuthorizedKeys []string     `json:"authorizedKeys,omitempty"`
+
+	Tree    Tree       `json:"tree"`
+	HostKey string     `json:"hostKey,omitempty"` // public, as in known_hosts
+	Facts   *sdk.Facts `json:"facts,omitempty"`
+}
+
+// Tree is where a machine's root directory is, and how to know it again.
+type Tree struct {
+	Path    string          `json:"path"`              // under which it is, or will be, published
+	Root    rootfs.Identity `json:"root,omitzero"`     // of the root directory itself
+	Staging string          `json:"staging,omitempty"` // the hidden directory in which it is made; empty once published
+	// StagingID is the identity of the staging directory; zero when the record
+	// was written but the directory perhaps not made.
+	StagingID rootfs.Identity `json:"stagingID,omitzero"`
+}
+
+func (s *Store) machines() string { return filepath.Join(s.StateDir, "machines") }
+
+func (s *Store) record(name string) string { return filepath.Join(s.machines(), name+".json") }
+
+// Load reads the record of a machine; ErrNoMachine when there is none.
+func (s *Store) Load(name string) (Machine, error) {
+	data, err := os.ReadFile(s.record(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Machine{}, fmt.Errorf("%s: %w", name, ErrNoMachine)
+	}
+	if err != nil {
+		return Machine{}, err
+	}
+	var m Machine
+	if err := json.Unmarshal(data, &m); err != nil {
+		return Machine{}, fmt.Errorf("record of %s: %w", name, err)
+	}
+	if m.Version != Version {
+		return Machine{}, fmt.Errorf("record of %s has version %d; this program knows %d", name, m.Version, Version)
+	}
+	return m, nil
+}
+
+// Save writes the record of a machine. It is whole, old or new, whenever the
+// power fails.
+func (s *Store) Save(m Machine) error {
+	if err := makePrivate(s.StateDir, s.machines()); err != nil {
+		return err
+	}
+	m.Version = Version
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(s.record(m.Name), append(data, '\n'), 0o600, renameio.IgnoreUmask())
+}
+
+// List reads every record, sorted by name. Records that cannot be read are
+// joined in the error, beside those that can.
+func (s *Store) List() ([]Machine, error) {
+	entries, err := os.ReadDir(s.machines())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []Machine
+	var errs []error
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok || strings.HasPrefix(name, ".") {
+			continue
+		}
+		m, err := s.Load(name)
+		switch {
+		case errors.Is(err, ErrNoMachine): // removed while we were reading
+		case err != nil:
+			errs = append(errs, err)
+		default:
+			all = append(all, m)
+		}
+	}
+	slices.SortFunc(all, func(a, b Machine) int { return strings.Compare(a.Name, b.Name) })
+	return all, errors.Join(errs...)
+}
+
+// Forget removes the record and the journal of a machine, and the directories
+// that held them when they are empty.
+func (s *Store) Forget(name string) error {
+	for _, path := range []string{s.journal(name), s.record(name)} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	for _, dir := range []string{filepath.Dir(s.journal(name)), s.machines(), s.StateDir} {
+		if err := removeEmpty(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makePrivate makes directories, outermost first, that only root may enter.
+func makePrivate(dirs ...string) error {
+	for _, d := range dirs {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return err
+		}
+		if err := os.Chmod(d, 0o700); err != nil { //nolint:gosec // a directory needs x
+			return err
+		}
+	}
+	return nil
+}
+
+// removeEmpty removes a directory unless something is in it.
+func removeEmpty(dir string) error {
+	err := os.Remove(dir)
+	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || isNotEmpty(err) {
+		return nil
+	}
+	return err
+}
+
+// Password is the kind of password that was asked for.
+func (m Machine) Password() spec.PasswordKind { return m.Spec.Access.Password }
