@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 )
 
@@ -67,6 +69,9 @@ func Serve(p Plugin) {
 	if os.Getenv(handshake.MagicCookieKey) != handshake.MagicCookieValue {
 		os.Exit(byHand(p, os.Args))
 	}
+	// What the host left open, this program's own file above all, is not for
+	// the tools. An old kernel without close_range is no reason to stop.
+	_ = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig:  handshake,
 		VersionedPlugins: VersionedPlugins(p),
