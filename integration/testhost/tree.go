@@ -1,0 +1,158 @@
+package testhost
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// hostPackages is what a host that runs nspawn-build has. mmdebstrap's own
+// needs (a trusted keyring, gpg) come with apt.
+var hostPackages = []string{
+	"systemd", "systemd-sysv", "systemd-container", "systemd-resolved", "dbus", "libpam-systemd", "udev",
+	"openssh-client", "sshpass", "iproute2", "nftables", "iputils-ping", "procps", "curl", "ca-certificates",
+	"debootstrap", "mmdebstrap", "zstd", "uidmap", "squashfs-tools", "erofs-utils",
+}
+
+// machinePackages is what a Debian machine has: the set of the debootstrap
+// plugin, here for the fixture distribution.
+var machinePackages = []string{
+	"systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "iproute2", "ca-certificates",
+	"systemd-resolved", "libnss-resolve",
+}
+
+// debian knows where packages come from on this machine.
+type debian struct {
+	codename string
+	sources  []source
+	main     source
+}
+
+// thisDebian reads the apt sources of the machine that the tests run on.
+func thisDebian() (debian, error) {
+	name, err := codename("/etc/os-release")
+	if err != nil {
+		return debian{}, err
+	}
+	sources, err := debianSources("/etc/apt", name)
+	if err != nil {
+		return debian{}, err
+	}
+	main, err := mainSource(sources, name)
+	if err != nil {
+		return debian{}, err
+	}
+	return debian{name, sources, main}, nil
+}
+
+// hostTree returns the cached tree of a host that runs suite.
+func (d debian) hostTree(ctx context.Context, suite string, packages []string) (string, error) {
+	packages = slices.Concat(hostPackages, packages)
+	if suite != "bookworm" {
+		packages = append(packages, "libnss-resolve")
+	}
+	parts := append([]string{suite, forSuite(d.sources, d.codename, suite), hostFiles}, packages...)
+	return cached(ctx, "host-"+suite, parts, func(path string) error {
+		if err := d.mmdebstrap(ctx, suite, packages, path); err != nil {
+			return err
+		}
+		return d.asHost(path, suite)
+	})
+}
+
+// MachineTarball returns a tar.zst of a real Debian machine as mmdebstrap
+// makes it, unconfigured: what the fixture distribution extracts.
+func MachineTarball(ctx context.Context, suite string) (string, error) {
+	d, err := thisDebian()
+	if err != nil {
+		return "", err
+	}
+	parts := append([]string{suite, d.main.URI.String()}, machinePackages...)
+	return cached(ctx, "machine-"+suite, parts, func(path string) error {
+		tarball := path + ".tar.zst" // by its ending mmdebstrap knows the format
+		if err := d.mmdebstrap(ctx, suite, machinePackages, tarball); err != nil {
+			return err
+		}
+		return os.Rename(tarball, path)
+	})
+}
+
+// mmdebstrap makes a tree or tarball at target.
+func (d debian) mmdebstrap(ctx context.Context, suite string, packages []string, target string) error {
+	args := []string{
+		"--quiet", "--mode=root", "--variant=minbase", "--include=" + strings.Join(packages, ","),
+		"--components=" + strings.Join(d.main.Components, ","),
+	}
+	if d.main.SignedBy != "" {
+		args = append(args, "--keyring="+d.main.SignedBy)
+	}
+	cmd := exec.CommandContext(ctx, "mmdebstrap", append(args, suite, target, d.main.URI.String())...)
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	// In namespaces of its own, so that nothing is left when this test process dies.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	if err := onOwnThread(cmd.Run); err != nil {
+		return fmt.Errorf("mmdebstrap %s: %w\n%s", suite, err, output.String())
+	}
+	return nil
+}
+
+// hostFiles says what asHost writes, for the key of the cache.
+const hostFiles = hostNetwork + hostResolver
+
+const hostNetwork = `[Match]
+Name=` + hostLink + `
+
+[Network]
+Address=` + hostPrefix + `
+DNS=` + OutsideAddress + `
+LinkLocalAddressing=ipv6
+IPv6AcceptRA=no
+`
+
+const hostResolver = "nameserver " + OutsideAddress + "\n"
+
+// asHost turns a fresh tree into that of a user's host: its own name, apt
+// sources, uplink and services.
+func (d debian) asHost(tree, suite string) error {
+	var err error
+	write := func(name, text string) {
+		name = filepath.Join(tree, name)
+		err = errors.Join(err, os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644))
+	}
+	for _, stale := range []string{"etc/apt/sources.list", "etc/resolv.conf", "etc/hostname"} {
+		if e := os.Remove(filepath.Join(tree, stale)); e != nil && !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	write("etc/apt/sources.list.d/debian.sources", forSuite(d.sources, d.codename, suite))
+	write("etc/hostname", "testhost\n")
+	write("etc/hosts", "127.0.0.1 localhost testhost\n")
+	write("etc/systemd/network/10-uplink.network", hostNetwork)
+	err = errors.Join(err, os.Symlink("../run/systemd/resolve/stub-resolv.conf", filepath.Join(tree, "etc/resolv.conf")))
+	if err != nil {
+		return fmt.Errorf("make a tree that of a host: %w", err)
+	}
+	out, err := exec.Command("systemctl", "--root="+tree, "--quiet", "enable", "systemd-networkd", "systemd-resolved").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("enable the host's services: %w: %s", err, out)
+	}
+	return nil
+}
+
+// copyTree makes a host's own copy: a real file system, since nested machines
+// need idmapped mounts and an overlay has none.
+func copyTree(ctx context.Context, from, to string) error {
+	out, err := exec.CommandContext(ctx, "cp", "--archive", "--reflink=auto", from, to).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("copy the host's tree: %w: %s", err, out)
+	}
+	return nil
+}
