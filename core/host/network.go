@@ -61,6 +61,28 @@ func LinkExists(name string) bool {
 	return err == nil
 }
 
+// LinkHas says what keeps a link of the host from having an address; nil when
+// the link is there, is up and has it.
+func LinkHas(name string, address netip.Prefix) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if link.Attrs().Flags&net.FlagUp == 0 {
+		return fmt.Errorf("%s is down", name)
+	}
+	addrs, err := netlink.AddrList(link, unix.AF_INET)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	for _, a := range addrs {
+		if have, ok := netip.AddrFromSlice(a.IP.To4()); ok && have == address.Addr() {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s does not have the address %s", name, address)
+}
+
 // Bus is a connection to the system bus.
 type Bus struct{ conn *dbus.Conn }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/spec"
 	"github.com/nspawn-build/nspawn-build/core/stages"
 	"github.com/nspawn-build/nspawn-build/core/store"
+	"github.com/nspawn-build/nspawn-build/core/unitfile"
 )
 
 // Paths on the host.
@@ -26,6 +27,7 @@ const (
 	StateDir   = "/var/lib/nspawn-build"
 	RuntimeDir = "/run/nspawn-build"
 	CacheDir   = "/var/cache/nspawn-build"
+	KnownHosts = unitfile.KnownHostsPath
 )
 
 // House is the machines of this host and all that is needed to work on them.

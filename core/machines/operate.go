@@ -119,16 +119,3 @@ func (h *House) Console(ctx context.Context, name string, lines int) ([]string, 
 	}
 	return d.Console(ctx, name, lines)
 }
-
-// Supervised is the machine that the direct driver's supervisor is to boot.
-func (h *House) Supervised(name string) (driver.Machine, error) {
-	m, err := h.Store.Load(name)
-	if err != nil {
-		return driver.Machine{}, err
-	}
-	if m.Tree.Staging != "" || m.Facts == nil {
-		return driver.Machine{}, fmt.Errorf("%s: %w", name, ErrIncomplete)
-	}
-	return bootMachine(m), nil
-}
-

@@ -1,5 +1,7 @@
 package spec
 
+import "strconv"
+
 // Limits bound what a machine may use. The zero value of a field means that
 // nothing is set and the host's default holds.
 type Limits struct {
@@ -16,3 +18,37 @@ type Limits struct {
 // Infinity is the value of a limit that the user lifted by name. It is what
 // systemd means by the same word.
 const Infinity = ^uint64(0)
+
+// Words are the limits that are set, as one says them: "MemoryMax=512M".
+func (l Limits) Words() []string {
+	var words []string
+	add := func(name string, v uint64, show func(uint64) string) {
+		switch v {
+		case 0:
+		case Infinity:
+			words = append(words, name+"=infinity")
+		default:
+			words = append(words, name+"="+show(v))
+		}
+	}
+	plain := func(v uint64) string { return strconv.FormatUint(v, 10) }
+	add("CPUQuota", l.CPUQuota, func(v uint64) string { return plain(v) + "%" })
+	add("MemoryMax", l.MemoryMax, size)
+	add("IOWeight", l.IOWeight, plain)
+	add("TasksMax", l.TasksMax, plain)
+	return words
+}
+
+// size writes bytes with the largest suffix that leaves a whole number.
+func size(v uint64) string {
+	const suffixes = "KMGT"
+	i := -1
+	for v%1024 == 0 && i+1 < len(suffixes) {
+		v /= 1024
+		i++
+	}
+	if i < 0 {
+		return strconv.FormatUint(v, 10)
+	}
+	return strconv.FormatUint(v, 10) + suffixes[i:i+1]
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
 	"github.com/nspawn-build/nspawn-build/core/store"
+	"github.com/nspawn-build/nspawn-build/core/unitfile"
 )
 
 // Names of the stages.
@@ -68,7 +69,7 @@ const (
 	dirMachines = "/var/lib/machines"
 	dirResolved = "/etc/systemd/resolved.conf.d"
 	sshConfig   = "/etc/ssh/ssh_config.d/50-nspawn-build.conf"
-	knownHosts  = "/etc/nspawn-build/known_hosts"
+	knownHosts  = unitfile.KnownHostsPath
 )
 
 // errNoTree says that the tree is not made yet: everything in it is a change.

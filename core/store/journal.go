@@ -39,18 +39,39 @@ func (j *Journal) Record(stage, event string) error {
 		return err
 	}
 	dir := filepath.Dir(j.path)
-	if err := makePrivate(filepath.Dir(dir), dir); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(j.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	return inDirectory([]string{filepath.Dir(dir), dir}, func() error {
+		if err := appendLine(j.path, line); err != nil {
+			return fmt.Errorf("journal %s: %w", j.path, err)
+		}
+		return syncDirectory(dir)
+	})
+}
+
+// appendLine appends a line, on a line of its own also when a crash cut the
+// one before it off.
+func appendLine(path string, line []byte) (err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(line, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("journal %s: %w", j.path, err)
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
 	}
-	return syncDirectory(dir)
+	last := []byte{'\n'}
+	if size := info.Size(); size > 0 {
+		if _, err := f.ReadAt(last, size-1); err != nil {
+			return err
+		}
+	}
+	if last[0] != '\n' {
+		line = append([]byte{'\n'}, line...)
+	}
+	if _, err := f.Write(append(line, '\n')); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 func syncDirectory(dir string) error {

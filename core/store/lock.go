@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -53,14 +52,12 @@ func (s *Store) LockAllocation(ctx context.Context) (*Lock, error) {
 func (s *Store) tryLock(name string) (*Lock, error) {
 	dir := filepath.Join(s.RuntimeDir, "locks")
 	for {
-		if err := makePrivate(s.RuntimeDir, dir); err != nil {
-			return nil, err
-		}
 		f := flock.New(filepath.Join(dir, name), flock.SetPermissions(0o600))
-		got, err := f.TryLock()
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // the directory was removed as empty in between
-		}
+		var got bool
+		err := inDirectory([]string{s.RuntimeDir, dir}, func() (err error) {
+			got, err = f.TryLock()
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -94,15 +94,14 @@ func (s *Store) Load(name string) (Machine, error) {
 // Save writes the record of a machine. It is whole, old or new, whenever the
 // power fails.
 func (s *Store) Save(m Machine) error {
-	if err := makePrivate(s.StateDir, s.machines()); err != nil {
-		return err
-	}
 	m.Version = Version
 	data, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(s.record(m.Name), append(data, '\n'), 0o600, renameio.IgnoreUmask())
+	return inDirectory([]string{s.StateDir, s.machines()}, func() error {
+		return renameio.WriteFile(s.record(m.Name), append(data, '\n'), 0o600, renameio.IgnoreUmask())
+	})
 }
 
 // List reads every record, sorted by name. Records that cannot be read are
@@ -151,17 +150,36 @@ func (s *Store) Forget(name string) error {
 	return nil
 }
 
-// makePrivate makes directories, outermost first, that only root may enter.
-func makePrivate(dirs ...string) error {
-	for _, d := range dirs {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return err
+// inDirectory makes directories, outermost first, that only root may enter,
+// and does something in them. It tries again when another run of the program
+// removes them in between because they are empty.
+func inDirectory(dirs []string, do func() error) error {
+	var err error
+	for range 100 {
+		for _, d := range dirs {
+			if err = makePrivate(d); err != nil {
+				break
+			}
 		}
-		if err := os.Chmod(d, 0o700); err != nil { //nolint:gosec // a directory needs x
+		if err == nil {
+			err = do()
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	return nil
+	return err
+}
+
+// makePrivate makes one directory, or does nothing when it is there.
+func makePrivate(dir string) error {
+	if info, err := os.Lstat(dir); err == nil && info.IsDir() && info.Mode().Perm() == 0o700 {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o700) //nolint:gosec // a directory needs x
 }
 
 // removeEmpty removes a directory unless something is in it.

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"github.com/nspawn-build/nspawn-build/core/spec"
+)
+
+// access is how one is to log in to a new machine.
+type access struct {
+	kind        spec.PasswordKind
+	secret      spec.Secret
+	keys        []string // from --ssh-key
+	invokerKeys []string // of the invoking user, when nothing else was said
+}
+
+func accessFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "password-file", Usage: "set root's password to the first line of `FILE`", EnvVars: env("password-file")},
+		&cli.BoolFlag{Name: "password-stdin", Usage: "read root's password from standard input"},
+		&cli.StringFlag{Name: "password-hash", Usage: "set root's password by its crypt(3) `HASH`"},
+		&cli.BoolFlag{Name: "generate-password", Usage: "make up a password for root and print it once"},
+		&cli.StringSliceFlag{Name: "ssh-key", Usage: "let in the public keys of `FILE`; may be repeated (default: yours)", EnvVars: env("ssh-key")},
+	}
+}
+
+const secretLimit = 4096
+
+// readAccess reads the password and the keys that the flags name.
+func (a *app) readAccess(ctx *cli.Context, resume bool) (access, error) {
+	var got access
+	var err error
+	if got.kind, got.secret, err = a.password(ctx); err != nil {
+		return got, err
+	}
+	for _, path := range ctx.StringSlice("ssh-key") {
+		keys, err := readKeys(path)
+		if err != nil {
+			return got, spec.Invalid{{Field: "ssh-key", Value: path, Problem: err.Error(), Hint: "name a file of public keys such as ~/.ssh/id_ed25519.pub"}}
+		}
+		got.keys = append(got.keys, keys...)
+	}
+	if resume || got.kind != spec.PasswordLocked || len(got.keys) > 0 {
+		return got, nil
+	}
+	if got.invokerKeys, err = invokerKeys(); err != nil || len(got.invokerKeys) > 0 {
+		return got, err
+	}
+	got.secret, err = a.askPassword()
+	got.kind = spec.PasswordGiven
+	return got, err
+}
+
+func (a *app) password(ctx *cli.Context) (spec.PasswordKind, spec.Secret, error) {
+	var given []string
+	for _, f := range []string{"password-file", "password-stdin", "password-hash", "generate-password"} {
+		if ctx.IsSet(f) && (ctx.String(f) != "" || ctx.Bool(f)) {
+			given = append(given, "--"+f)
+		}
+	}
+	if len(given) > 1 {
+		return "", spec.Secret{}, &usageError{strings.Join(given, " and ") + " were both given", "give one of them"}
+	}
+	if len(given) == 0 {
+		return spec.PasswordLocked, spec.Secret{}, nil
+	}
+	switch given[0] {
+	case "--password-hash":
+		hash := ctx.String("password-hash")
+		if e := spec.ParseHash(hash); e != nil {
+			return "", spec.Secret{}, spec.Invalid{e}
+		}
+		return spec.PasswordHash, spec.NewSecret(hash), nil
+	case "--generate-password":
+		return spec.PasswordGenerated, spec.NewSecret(rand.Text()), nil
+	case "--password-stdin":
+		s, err := readSecret("password-stdin", "-", a.in)
+		return spec.PasswordGiven, s, err
+	}
+	path := ctx.String("password-file")
+	f, err := os.Open(path)
+	if err != nil {
+		return "", spec.Secret{}, spec.Invalid{{Field: "password-file", Value: path, Problem: "cannot be read: " + reason(err), Hint: "name a file that holds the password in its first line"}}
+	}
+	s, err := readSecret("password-file", path, f)
+	return spec.PasswordGiven, s, errors.Join(err, f.Close())
+}
+
+// readSecret reads one line. The error says nothing of what was read.
+func readSecret(field, value string, r io.Reader) (spec.Secret, error) {
+	bad := func(problem string) (spec.Secret, error) {
+		return spec.Secret{}, spec.Invalid{{Field: field, Value: value, Problem: problem, Hint: "give one line of text"}}
+	}
+	data, err := io.ReadAll(io.LimitReader(r, secretLimit+1))
+	data, rest, _ := bytes.Cut(data, []byte("\n"))
+	data = bytes.TrimSuffix(data, []byte("\r"))
+	switch {
+	case err != nil:
+		return bad("cannot be read: " + reason(err))
+	case len(data) == 0:
+		return bad("holds no password")
+	case len(data)+len(rest) > secretLimit:
+		return bad(fmt.Sprintf("holds more than %d bytes", secretLimit))
+	case bytes.IndexByte(data, 0) >= 0:
+		return bad("holds a NUL byte")
+	}
+	return spec.NewSecret(string(data)), nil
+}
+
+// askPassword asks for a password twice on the terminal, or refuses where there
+// is none.
+func (a *app) askPassword() (spec.Secret, error) {
+	fd, is := terminal(a.in)
+	if !is {
+		return spec.Secret{}, &usageError{
+			"nobody could log in to the machine: there is no password and you have no SSH keys",
+			"give --ssh-key FILE, --password-stdin, --password-file FILE or --generate-password",
+		}
+	}
+	a.progress.close()
+	fmt.Fprint(a.err, "You have no SSH keys. Password for root in the machine: ")
+	first, err := term.ReadPassword(fd)
+	fmt.Fprintln(a.err)
+	if err != nil {
+		return spec.Secret{}, err
+	}
+	fmt.Fprint(a.err, "Once more: ")
+	second, err := term.ReadPassword(fd)
+	fmt.Fprintln(a.err)
+	if err != nil {
+		return spec.Secret{}, err
+	}
+	if !bytes.Equal(first, second) {
+		return spec.Secret{}, &usageError{"the two passwords differ", "try again"}
+	}
+	return readSecret("password", "-", bytes.NewReader(first))
+}
+
+// readKeys reads the lines of a file of public keys.
+func readKeys(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, errors.New("cannot be read: " + reason(err))
+	}
+	if !info.Mode().IsRegular() || info.Size() > 1<<20 {
+		return nil, errors.New("is not a file of public keys")
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, errors.New("cannot be read: " + reason(err))
+	}
+	if bytes.Contains(data, []byte("PRIVATE KEY-----")) {
+		return nil, errors.New("is a private key; the public one is beside it, with .pub")
+	}
+	var keys []string
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			keys = append(keys, line)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("holds no key")
+	}
+	return keys, nil
+}
+
+// reason is what went wrong without the path, which the message has already.
+func reason(err error) string {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err.Error()
+	}
+	return err.Error()
+}
+
+// invoker is the user who called: the one behind sudo where there is one.
+func invoker() (*user.User, error) {
+	if name := os.Getenv("SUDO_USER"); name != "" {
+		return user.Lookup(name)
+	}
+	return user.Current()
+}
+
+// invokerKeys are the public keys in the invoking user's ~/.ssh.
+func invokerKeys() ([]string, error) {
+	u, err := invoker()
+	if err != nil {
+		return nil, err
+	}
+	files, err := filepath.Glob(filepath.Join(u.HomeDir, ".ssh", "*.pub"))
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, f := range files {
+		keys, err := readKeys(f)
+		if err != nil {
+			continue // something else by that name
+		}
+		for _, k := range keys {
+			if line, e := spec.ParseKey("ssh-key", k); e == nil && !slices.Contains(all, line) {
+				all = append(all, line)
+			}
+		}
+	}
+	return all, nil
+}
+
+// privateKeys are the invoking user's private keys that have a public one
+// beside them, for ssh.
+func privateKeys() []string {
+	u, err := invoker()
+	if err != nil {
+		return nil
+	}
+	files, err := filepath.Glob(filepath.Join(u.HomeDir, ".ssh", "*.pub"))
+	if err != nil {
+		return nil
+	}
+	var keys []string
+	for _, f := range files {
+		private := strings.TrimSuffix(f, ".pub")
+		if info, err := os.Stat(private); err == nil && info.Mode().IsRegular() {
+			keys = append(keys, private)
+		}
+	}
+	return keys
+}

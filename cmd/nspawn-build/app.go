@@ -1,0 +1,200 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+
+	"github.com/nspawn-build/nspawn-build/core/addr"
+	"github.com/nspawn-build/nspawn-build/core/driver"
+	"github.com/nspawn-build/nspawn-build/core/driver/direct"
+	"github.com/nspawn-build/nspawn-build/core/driver/systemd"
+	"github.com/nspawn-build/nspawn-build/core/host"
+	"github.com/nspawn-build/nspawn-build/core/hostfile"
+	"github.com/nspawn-build/nspawn-build/core/machines"
+	"github.com/nspawn-build/nspawn-build/core/pluginhost"
+	"github.com/nspawn-build/nspawn-build/core/spec"
+	"github.com/nspawn-build/nspawn-build/core/store"
+)
+
+// app is the command line and what its commands share.
+type app struct {
+	streams
+	cli      *cli.App
+	log      *logrus.Logger
+	progress *progress
+}
+
+func newApp(s streams) *app {
+	a := &app{streams: s, log: logrus.New()}
+	a.log.SetOutput(s.err)
+	a.log.SetFormatter(plainFormatter{})
+	a.progress = newProgress(a.log, s.err)
+	a.cli = &cli.App{
+		Name:            "nspawn-build",
+		Usage:           "make systemd-nspawn machines that one can log in to",
+		UsageText:       "nspawn-build --distro debian mycontainer\nnspawn-build COMMAND [flags] NAME",
+		Version:         version,
+		HideHelpCommand: true,
+		Writer:          s.out,
+		ErrWriter:       s.err,
+		ExitErrHandler:  func(*cli.Context, error) {}, // main decides
+		OnUsageError:    onUsageError,
+		Commands: []*cli.Command{
+			a.createCommand(), a.planCommand(), a.listCommand(), a.statusCommand(),
+			a.startCommand(), a.stopCommand(), a.sshCommand(), a.execCommand(), a.logsCommand(),
+			a.destroyCommand(), a.pluginCommand(), a.versionCommand(), a.superviseCommand(), a.pluginLockCommand(),
+		},
+	}
+	for _, c := range a.cli.Commands {
+		a.complete(c)
+	}
+	return a
+}
+
+// complete gives a command what all of them have.
+func (a *app) complete(c *cli.Command) {
+	c.OnUsageError = onUsageError
+	c.HideHelpCommand = true
+	for _, s := range c.Subcommands {
+		a.complete(s)
+	}
+	if len(c.Subcommands) > 0 {
+		return
+	}
+	c.Flags = append(c.Flags, logFlags()...)
+	act := c.Action
+	c.Action = func(ctx *cli.Context) error {
+		if err := a.setLog(ctx); err != nil {
+			return err
+		}
+		defer a.progress.close()
+		return act(ctx)
+	}
+}
+
+func logFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "how much to say: error, warning, info or debug", EnvVars: env("log-level")},
+		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "text or json", EnvVars: env("log-format")},
+	}
+}
+
+func outputFlag() cli.Flag {
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "text", Usage: "form of the result: text or json", EnvVars: env("output")}
+}
+
+// env is the variable that sets the default of a flag.
+func env(flag string) []string {
+	return []string{"NSPAWN_BUILD_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))}
+}
+
+func (a *app) setLog(ctx *cli.Context) error {
+	level, err := logrus.ParseLevel(ctx.String("log-level"))
+	if err != nil {
+		return &usageError{fmt.Sprintf("log-level: %q is not a level", ctx.String("log-level")), "use error, warning, info or debug"}
+	}
+	a.log.SetLevel(level)
+	switch ctx.String("log-format") {
+	case "text":
+	case "json":
+		a.log.SetFormatter(&logrus.JSONFormatter{})
+		a.progress.close()
+	default:
+		return &usageError{fmt.Sprintf("log-format: %q is not a format", ctx.String("log-format")), "use text or json"}
+	}
+	if o := ctx.String("output"); o != "" && !slices.Contains([]string{"text", "json"}, o) {
+		return &usageError{fmt.Sprintf("output: %q is not a form of output", o), "use text or json"}
+	}
+	return nil
+}
+
+// onUsageError turns what the flag parser says into words of ours.
+func onUsageError(ctx *cli.Context, err error, _ bool) error {
+	hint := "nspawn-build --help lists the commands"
+	if ctx.Command != nil && ctx.Command.Name != "" && ctx.Command.Name != ctx.App.Name {
+		hint = "nspawn-build " + ctx.Command.Name + " --help lists the flags"
+	}
+	text := err.Error()
+	if flag, ok := strings.CutPrefix(text, "flag provided but not defined: "); ok {
+		text = "there is no flag -" + flag
+	}
+	return &usageError{text, hint}
+}
+
+// house puts together all that the commands work with.
+func (a *app) house() (*machines.House, error) {
+	h, err := host.Detect()
+	if err != nil {
+		return nil, err
+	}
+	return &machines.House{
+		Host:    h,
+		Store:   &store.Store{StateDir: machines.StateDir, RuntimeDir: machines.RuntimeDir},
+		Files:   &hostfile.Files{Made: filepath.Join(machines.StateDir, "directories.json")},
+		Plugins: a.plugins(),
+		Pool:    addr.DefaultPool(),
+		Drivers: map[spec.Driver]driver.Driver{
+			spec.DriverSystemd: systemd.New(),
+			spec.DriverDirect:  direct.New(direct.Config{RuntimeDir: machines.RuntimeDir}),
+		},
+		Tell: a.progress.tell,
+	}, nil
+}
+
+func (a *app) plugins() *pluginhost.Host {
+	dirs := []string{"/usr/local/lib/nspawn-build/plugins", "/usr/lib/nspawn-build/plugins"}
+	if self, err := os.Executable(); err == nil {
+		dirs = append([]string{filepath.Join(filepath.Dir(self), "plugins")}, dirs...)
+	}
+	return &pluginhost.Host{Directories: dirs, RuntimeDir: machines.RuntimeDir, Log: logrus.NewEntry(a.log)}
+}
+
+// result prints a result: v as JSON, or what text prints.
+func (a *app) result(ctx *cli.Context, v any, text func()) error {
+	a.progress.close()
+	if ctx.String("output") != "json" {
+		text()
+		return nil
+	}
+	enc := json.NewEncoder(a.out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// printf prints to standard output, where results go.
+func (a *app) printf(format string, args ...any) {
+	fmt.Fprintf(a.out, format, args...)
+}
+
+// first returns the first argument as a machine's name.
+func first(ctx *cli.Context) (string, error) {
+	name, err := spec.ParseName(ctx.Args().First())
+	if err != nil {
+		return "", spec.Invalid{err}
+	}
+	return name, nil
+}
+
+// one returns the only argument: the machine's name.
+func one(ctx *cli.Context) (string, error) {
+	name, err := first(ctx)
+	if err == nil && ctx.NArg() > 1 {
+		err = tooMany(ctx, 1)
+	}
+	return name, err
+}
+
+func tooMany(ctx *cli.Context, allowed int) error {
+	extra := ctx.Args().Slice()[allowed:]
+	return &usageError{
+		fmt.Sprintf("unexpected argument %q", strings.Join(extra, " ")),
+		"nspawn-build " + ctx.Command.Name + " takes one machine; nspawn-build --help lists the commands",
+	}
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// arrange puts a command line into the order that the flag parser takes: the
+// command, its flags, then its arguments. So flags may stand anywhere, and
+// `nspawn-build --distro debian box` becomes `nspawn-build create --distro
+// debian -- box`.
+//
+// What follows the machine's name of a command that hands its arguments on
+// (exec, ssh) is not looked at.
+func arrange(args []string, app *cli.App) []string {
+	if len(args) < 2 {
+		return args
+	}
+	prog, rest := args[0], args[1:]
+	if slices.Contains([]string{"-h", "--help", "-v", "--version", "help"}, rest[0]) {
+		return args
+	}
+	command := app.Command(rest[0])
+	if command == nil {
+		command = app.Command("create")
+	} else {
+		rest = rest[1:]
+	}
+	path := []string{prog, command.Name}
+	for len(command.Subcommands) > 0 && len(rest) > 0 {
+		sub := subcommand(command, rest[0])
+		if sub == nil {
+			break
+		}
+		command, path, rest = sub, append(path, sub.Name), rest[1:]
+	}
+	flags, arguments := part(rest, command)
+	if len(command.Subcommands) == 0 {
+		flags = append(flags, "--")
+	}
+	return slices.Concat(path, flags, arguments)
+}
+
+func subcommand(c *cli.Command, name string) *cli.Command {
+	for _, s := range c.Subcommands {
+		if s.HasName(name) {
+			return s
+		}
+	}
+	return nil
+}
+
+// handsOn says that a command passes the arguments after the first one on.
+const handsOn = "hands on"
+
+// part separates flags from arguments.
+func part(words []string, c *cli.Command) (flags, arguments []string) {
+	for i := 0; i < len(words); i++ {
+		w := words[i]
+		switch {
+		case w == "--":
+			return flags, append(arguments, words[i+1:]...)
+		case !strings.HasPrefix(w, "-") || w == "-":
+			arguments = append(arguments, w)
+			if c.Category == handsOn {
+				rest := words[i+1:]
+				if len(rest) > 0 && rest[0] == "--" {
+					rest = rest[1:]
+				}
+				return flags, append(arguments, rest...)
+			}
+		default:
+			flags = append(flags, w)
+			if takesValue(c, w) && i+1 < len(words) {
+				i++
+				flags = append(flags, words[i])
+			}
+		}
+	}
+	return flags, arguments
+}
+
+// takesValue reports whether the next word belongs to a flag.
+func takesValue(c *cli.Command, word string) bool {
+	name := strings.TrimLeft(word, "-")
+	if strings.Contains(name, "=") {
+		return false
+	}
+	for _, f := range c.Flags {
+		if slices.Contains(f.Names(), name) {
+			_, isBool := f.(*cli.BoolFlag)
+			return !isBool
+		}
+	}
+	return false
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/nspawn-build/nspawn-build/core/machines"
+	"github.com/nspawn-build/nspawn-build/core/spec"
+	"github.com/nspawn-build/nspawn-build/core/store"
+)
+
+const defaultTimeout = 2 * time.Minute
+
+func (a *app) createCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "create",
+		Usage:     "make a machine, boot it and prove that one can log in",
+		ArgsUsage: "NAME",
+		Description: "nspawn-build --distro debian mycontainer does the same as nspawn-build create\n" +
+			"--distro debian mycontainer. Calling it again changes nothing, or brings the machine\n" +
+			"back to what was asked for.",
+		Flags: append(specFlags(),
+			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and touch nothing"},
+			&cli.BoolFlag{Name: "resume", Usage: "continue a creation that was interrupted"},
+			&cli.StringFlag{Name: "on-error", Value: "undo", Usage: "undo or keep what was made when a stage fails", EnvVars: env("on-error")},
+			outputFlag(),
+		),
+		Action: a.create,
+	}
+}
+
+// specFlags are the flags that say what machine is wanted.
+func specFlags() []cli.Flag {
+	flags := []cli.Flag{
+		&cli.StringFlag{Name: "distro", Usage: "the distribution, such as debian", EnvVars: env("distro")},
+		&cli.StringFlag{Name: "release", Usage: "its release, such as trixie (default: the current stable one)", EnvVars: env("release")},
+		&cli.StringFlag{Name: "arch", Usage: "hardware name: x86_64 or aarch64 (default: this host's)"},
+		&cli.StringSliceFlag{Name: "mirror", Usage: "`URL` of a package mirror, in the form the distribution's tool takes; may be repeated", EnvVars: env("mirror")},
+		&cli.StringFlag{Name: "keyring", Usage: "trust the public keys of `FILE` for the bootstrap", EnvVars: env("keyring")},
+		&cli.StringSliceFlag{Name: "option", Usage: "`KEY=VALUE` for the distribution's plugin; may be repeated"},
+		&cli.StringSliceFlag{Name: "package", Usage: "install `NAME` too; may be repeated"},
+		&cli.StringFlag{Name: "directory", Usage: "keep the tree in `DIR` (default: containers in your home)", EnvVars: env("directory")},
+		&cli.StringFlag{Name: "address", Usage: "the machine's address, such as 192.168.210.200/24 (default: the next free subnet)"},
+		&cli.StringFlag{Name: "gateway", Usage: "the host's address on the link (default: the subnet's first)"},
+		&cli.StringSliceFlag{Name: "dns", Usage: "auto (the servers this host asks), host (its own resolver) or an address; may be repeated", EnvVars: env("dns")},
+		&cli.StringFlag{Name: "cpu-quota", Usage: "share of one CPU, such as 50%", EnvVars: env("cpu-quota")},
+		&cli.StringFlag{Name: "memory-max", Usage: "most memory, such as 512M or 8G", EnvVars: env("memory-max")},
+		&cli.StringFlag{Name: "io-weight", Usage: "share of I/O, 1 to 10000", EnvVars: env("io-weight")},
+		&cli.StringFlag{Name: "tasks-max", Usage: "most processes and threads", EnvVars: env("tasks-max")},
+		&cli.StringFlag{Name: "driver", Value: "auto", Usage: "auto, systemd or direct", EnvVars: env("driver")},
+		&cli.BoolFlag{Name: "no-boot", Usage: "make the machine and do not boot it"},
+		&cli.DurationFlag{Name: "timeout", Value: defaultTimeout, Usage: "how long booting may take until a login works", EnvVars: env("timeout")},
+	}
+	return append(flags, accessFlags()...)
+}
+
+// wanted reads a command line into what core/machines is asked for.
+func (a *app) wanted(ctx *cli.Context) (machines.Wanted, error) {
+	var w machines.Wanted
+	if ctx.NArg() > 1 {
+		return w, a.severalNames(ctx)
+	}
+	name := ctx.Args().First()
+	if c := a.cli.Command(name); c != nil {
+		return w, spec.Invalid{{Field: "name", Value: name, Problem: "is a command of nspawn-build", Hint: "choose another name for the machine"}}
+	}
+	resume := ctx.Bool("resume")
+	w.Run = spec.Run{Boot: !ctx.Bool("no-boot"), Timeout: ctx.Duration("timeout"), Keep: ctx.String("on-error") == "keep", Resume: resume}
+	if oe := ctx.String("on-error"); oe != "" && oe != "keep" && oe != "undo" {
+		return w, spec.Invalid{{Field: "on-error", Value: oe, Problem: "is neither undo nor keep", Hint: "use undo or keep"}}
+	}
+	if e := spec.ParseTimeout(w.Run.Timeout); e != nil {
+		return w, spec.Invalid{e}
+	}
+	in, err := a.input(ctx, name)
+	if err != nil {
+		return w, err
+	}
+	bare := resume && in.Distro == ""
+	if !bare {
+		// Whatever can be wrong is found before a password is asked for.
+		if _, err := spec.Build(in); err != nil {
+			return w, err
+		}
+	}
+	got, err := a.readAccess(ctx, bare)
+	if err != nil {
+		return w, err
+	}
+	w.Secret, w.InvokerKeys = got.secret, got.invokerKeys
+	if bare {
+		n, e := spec.ParseName(name)
+		if e != nil {
+			return w, spec.Invalid{e}
+		}
+		w.Spec.Name = n
+		return w, nil
+	}
+	in.Password, in.SSHKeys, in.InvokerKeys = got.kind, got.keys, len(got.invokerKeys) > 0
+	w.Spec, err = spec.Build(in)
+	return w, err
+}
+
+func (a *app) input(ctx *cli.Context, name string) (spec.Input, error) {
+	in := spec.Input{
+		Name: name, Distro: ctx.String("distro"), Release: ctx.String("release"), Arch: ctx.String("arch"),
+		Mirrors: ctx.StringSlice("mirror"), Keyring: ctx.String("keyring"), Options: ctx.StringSlice("option"),
+		Packages: ctx.StringSlice("package"), Directory: ctx.String("directory"),
+		Address: ctx.String("address"), Gateway: ctx.String("gateway"), DNS: ctx.StringSlice("dns"),
+		CPUQuota: ctx.String("cpu-quota"), MemoryMax: ctx.String("memory-max"),
+		IOWeight: ctx.String("io-weight"), TasksMax: ctx.String("tasks-max"), Driver: ctx.String("driver"),
+	}
+	var err error
+	if in.Directory == "" {
+		u, err := invoker()
+		if err != nil {
+			return in, err
+		}
+		in.Directory = filepath.Join(u.HomeDir, "containers")
+	} else if in.Directory, err = filepath.Abs(in.Directory); err != nil {
+		return in, err
+	}
+	if in.Keyring == "" {
+		return in, nil
+	}
+	if in.Keyring, err = filepath.Abs(in.Keyring); err != nil {
+		return in, err
+	}
+	if info, err := os.Stat(in.Keyring); err != nil || !info.Mode().IsRegular() {
+		return in, spec.Invalid{{Field: "keyring", Value: in.Keyring, Problem: "is not a file that can be read", Hint: "name a file of public keys"}}
+	}
+	return in, nil
+}
+
+// severalNames explains a line such as `nspawn-build strat box`.
+func (a *app) severalNames(ctx *cli.Context) error {
+	words := ctx.Args().Slice()
+	hint := "create takes one name; nspawn-build --help lists the commands"
+	if like := cli.SuggestCommand(a.cli.Commands, words[0]); like != "" {
+		hint = fmt.Sprintf("create takes one name; did you mean nspawn-build %s?", like)
+	}
+	return &usageError{fmt.Sprintf("unexpected argument %q", strings.Join(words[1:], " ")), hint}
+}
+
+// created is the result of create.
+type created struct {
+	Name     string             `json:"name"`
+	Changed  bool               `json:"changed"`
+	Distro   string             `json:"distro"`
+	Release  string             `json:"release,omitempty"`
+	Driver   spec.Driver        `json:"driver"`
+	Address  string             `json:"address"`
+	Tree     string             `json:"tree"`
+	SSH      string             `json:"ssh"`
+	Password string             `json:"password,omitempty"` // only one that was generated, once
+	Seconds  map[string]float64 `json:"seconds,omitempty"`  // by stage
+}
+
+func (a *app) create(ctx *cli.Context) error {
+	w, err := a.wanted(ctx)
+	if err != nil {
+		return err
+	}
+	house, err := a.house()
+	if err != nil {
+		return err
+	}
+	if ctx.Bool("dry-run") {
+		return a.showPlan(ctx, house, w)
+	}
+	start := time.Now()
+	out, err := house.Create(ctx.Context, w)
+	if err != nil {
+		return err
+	}
+	m := out.Machine
+	res := created{
+		Name: m.Name, Changed: out.Changed, Distro: m.Spec.Distro, Release: release(m), Driver: m.Driver,
+		Address: m.Address.Addr().String(), Tree: m.Tree.Path, SSH: sshLine(ctx.StringSlice("ssh-key"), m),
+	}
+	if out.PasswordSet && m.Spec.Access.Password == spec.PasswordGenerated {
+		res.Password = w.Secret.Reveal()
+	}
+	var times []string
+	for _, r := range out.Results {
+		if r.Changed {
+			if res.Seconds == nil {
+				res.Seconds = map[string]float64{}
+			}
+			res.Seconds[r.Stage] = r.Duration.Seconds()
+			times = append(times, r.Stage+" "+short(r.Duration))
+		}
+	}
+	return a.result(ctx, res, func() {
+		if !out.Changed {
+			a.printf("%s is there already, as asked for: nothing was changed\n", m.Name)
+		} else if w.Run.Boot {
+			a.printf("%s is up: %s %s, reached over SSH\n", m.Name, res.Distro, res.Release)
+		} else {
+			a.printf("%s is made: %s %s, not booted\n", m.Name, res.Distro, res.Release)
+		}
+		a.printf("  address   %s\n  tree      %s\n", res.Address, res.Tree)
+		if len(times) > 0 {
+			a.printf("  time      %s; %s in all\n", strings.Join(times, ", "), short(time.Since(start)))
+		}
+		if res.Password != "" {
+			a.printf("  password  %s\n", res.Password)
+		}
+		a.printf("  log in    %s\n", res.SSH)
+	})
+}
+
+// release is the release as the tree itself names it.
+func release(m store.Machine) string {
+	if m.Facts != nil {
+		for _, key := range []string{"VERSION_CODENAME", "VERSION_ID", "BUILD_ID"} {
+			if v := m.Facts.OSRelease[key]; v != "" {
+				return v
+			}
+		}
+	}
+	return m.Spec.Release
+}
+
+// sshLine is the exact command that logs in.
+func sshLine(publicKeys []string, m store.Machine) string {
+	line := "ssh"
+	for _, p := range publicKeys {
+		if private, ok := strings.CutSuffix(p, ".pub"); ok {
+			if _, err := os.Stat(private); err == nil {
+				line += " -i " + private
+				break
+			}
+		}
+	}
+	return line + " root@" + m.Address.Addr().String()
+}

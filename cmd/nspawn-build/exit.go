@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nspawn-build/nspawn-build/core/hostfile"
+	"github.com/nspawn-build/nspawn-build/core/machines"
+	"github.com/nspawn-build/nspawn-build/core/pipeline"
+	"github.com/nspawn-build/nspawn-build/core/pluginhost"
+	"github.com/nspawn-build/nspawn-build/core/readiness"
+	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/spec"
+	"github.com/nspawn-build/nspawn-build/core/stages"
+	"github.com/nspawn-build/nspawn-build/core/store"
+)
+
+// The exit statuses. Scripts rely on them.
+const (
+	exitDone         = 0
+	exitFault        = 1
+	exitUsage        = 2
+	exitHost         = 3
+	exitBootstrap    = 4
+	exitConfigure    = 5
+	exitBoot         = 6
+	exitUnreachable  = 7
+	exitExists       = 8
+	exitNoMachine    = 9
+	exitInterrupted  = 130
+	hintWithoutWords = ""
+)
+
+var errInterrupted = errors.New("interrupted")
+
+// usageError is a command line that cannot be understood.
+type usageError struct {
+	problem string
+	hint    string
+}
+
+func (e *usageError) Error() string { return e.problem }
+
+// statusError carries the exit status of a command that ran in a machine.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprintf("the command ended with status %d", int(e)) }
+
+// verdict is what an error comes to: an exit status and advice.
+type verdict struct {
+	code int
+	hint string
+}
+
+// judge is the one table from errors to exit statuses. The first row that fits
+// counts.
+func judge(ctx context.Context, err error) verdict {
+	var status statusError
+	if errors.As(err, &status) {
+		return verdict{int(status), hintWithoutWords}
+	}
+	if errors.Is(err, errInterrupted) || errors.Is(context.Cause(ctx), errInterrupted) {
+		return verdict{exitInterrupted, hintWithoutWords}
+	}
+	for _, row := range []func(error) (verdict, bool){
+		judgeInput, judgeState, judgeHost, judgeReadiness, judgeStage,
+	} {
+		if v, ok := row(err); ok {
+			return v
+		}
+	}
+	return verdict{exitFault, hintWithoutWords}
+}
+
+func judgeInput(err error) (verdict, bool) {
+	var usage *usageError
+	var invalid spec.Invalid
+	var field *spec.FieldError
+	switch {
+	case errors.As(err, &usage):
+		return verdict{exitUsage, usage.hint}, true
+	case errors.As(err, &invalid), errors.As(err, &field):
+		return verdict{exitUsage, hintWithoutWords}, true
+	case errors.Is(err, pluginhost.ErrNoPlugin):
+		return verdict{exitUsage, "nspawn-build plugin list shows what there is"}, true
+	case errors.Is(err, stages.ErrPasswordNeeded):
+		return verdict{exitUsage, "give it again with --password-stdin or --password-file"}, true
+	}
+	return verdict{}, false
+}
+
+func judgeState(err error) (verdict, bool) {
+	var exists *machines.ExistsError
+	var off *notRunningError
+	switch {
+	case errors.As(err, &exists):
+		return verdict{exitExists, existsHint(exists)}, true
+	case errors.Is(err, store.ErrLocked):
+		return verdict{exitExists, "wait until it is done"}, true
+	case errors.Is(err, hostfile.ErrForeign):
+		return verdict{exitExists, "move it away, or choose another name or --directory"}, true
+	case errors.Is(err, machines.ErrIncomplete):
+		return verdict{exitExists, "continue with nspawn-build create --resume NAME, or nspawn-build destroy NAME"}, true
+	case errors.As(err, &off):
+		return verdict{exitBoot, "start it: nspawn-build start " + off.name}, true
+	case errors.Is(err, store.ErrNoMachine):
+		return verdict{exitNoMachine, "nspawn-build list shows the machines"}, true
+	}
+	return verdict{}, false
+}
+
+func existsHint(e *machines.ExistsError) string {
+	if e.Half {
+		return fmt.Sprintf("continue as it was with nspawn-build create --resume %s, or begin anew after nspawn-build destroy %s", e.Name, e.Name)
+	}
+	return fmt.Sprintf("destroy it first (nspawn-build destroy %s), or choose another name", e.Name)
+}
+
+func judgeHost(err error) (verdict, bool) {
+	var host *machines.HostError
+	if errors.As(err, &host) {
+		return verdict{exitHost, host.Hint}, true
+	}
+	var refused *pluginhost.RefusedError
+	if errors.As(err, &refused) {
+		return verdict{exitHost, refused.Hint}, true
+	}
+	var failure *sdk.Failure
+	if errors.As(err, &failure) {
+		if failure.Code == sdk.CodeHostNotReady {
+			return verdict{exitHost, failure.Hint}, true
+		}
+		return verdict{exitBootstrap, failure.Hint}, true
+	}
+	return verdict{}, false
+}
+
+func judgeReadiness(err error) (verdict, bool) {
+	var notReady *readiness.Error
+	if !errors.As(err, &notReady) {
+		return verdict{}, false
+	}
+	if notReady.Rung.Reachable() {
+		return verdict{exitUnreachable, notReady.Hint}, true
+	}
+	return verdict{exitBoot, notReady.Hint}, true
+}
+
+func judgeStage(err error) (verdict, bool) {
+	var failed *pipeline.Error
+	if !errors.As(err, &failed) {
+		return verdict{}, false
+	}
+	code := exitConfigure
+	switch failed.Stage {
+	case stages.NameBootstrap:
+		code = exitBootstrap
+	case stages.NameBoot:
+		code = exitBoot
+	}
+	return verdict{code, hintWithoutWords}, true
+}
+
+// report prints an error and returns the exit status: one line that says what,
+// and one that says what to do. Findings about the input have a pair each.
+func (a *app) report(ctx context.Context, err error) int {
+	v := judge(ctx, err)
+	var status statusError
+	if errors.As(err, &status) {
+		return v.code
+	}
+	var invalid spec.Invalid
+	if errors.As(err, &invalid) {
+		for _, e := range invalid {
+			a.log.Error(e.Error())
+			a.hint(e.Hint)
+		}
+		return v.code
+	}
+	a.detail(err)
+	a.log.Error(oneLine(err))
+	var exists *machines.ExistsError
+	if errors.As(err, &exists) {
+		for _, d := range exists.Differences {
+			a.log.Error("differs in " + d.String())
+		}
+	}
+	a.hint(v.hint)
+	return v.code
+}
+
+// detail prints what there is to read about a failure: the tool's output or
+// the machine's journal.
+func (a *app) detail(err error) {
+	var lines []string
+	var failure *sdk.Failure
+	var notReady *readiness.Error
+	switch {
+	case errors.As(err, &failure):
+		lines = failure.Tail
+	case errors.As(err, &notReady):
+		lines = notReady.Journal
+	}
+	for _, l := range lines {
+		a.log.Info("| " + l)
+	}
+}
+
+func (a *app) hint(text string) {
+	if text != "" {
+		a.log.Info("hint: " + text)
+	}
+}
+
+func oneLine(err error) string {
+	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
+}
