@@ -1,0 +1,100 @@
+//go:build integration
+
+package unitfile
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// demand ends the test where a tool or right is missing: as a skip, but as a
+// failure where CI=true says that everything is meant to be there.
+func demand(t *testing.T, tools ...string) {
+	t.Helper()
+	missing := func(what string) {
+		t.Helper()
+		if os.Getenv("CI") == "true" {
+			t.Fatal(what)
+		}
+		t.Skip(what)
+	}
+	if os.Geteuid() != 0 {
+		missing("needs root to run systemd-nspawn")
+	}
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			missing(err.Error())
+		}
+	}
+}
+
+// The real systemd-nspawn, in mount and network namespaces of its own where
+// our file is the only settings file, understands every line of it and shows
+// a source of any name under a target of any name.
+func TestNspawnReadsOurSettings(t *testing.T) {
+	demand(t, "systemd-nspawn", "unshare")
+	odd := filepath.Join(t.TempDir(), `100% a:b\c "d" [Exec] #;=`)
+	if err := os.WriteFile(odd, []byte("shown\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const target = `/mnt/ x:y\z%i 'q'`
+	settings, err := Nspawn{
+		Machine: "unitfile-test", SystemdVersion: version(t, "systemctl"), DropCapabilities: []string{"CAP_SYS_PTRACE"},
+		Binds: []Bind{{Source: "/usr", ReadOnly: true}, {Source: odd, Target: target, ReadOnly: true}},
+	}.Render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "unitfile-test.nspawn")
+	if err := os.WriteFile(file, settings, 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	// --as-pid2 overrules Boot=yes; there is no init in this tree.
+	const script = `set -e
+mount --make-rprivate /
+mkdir -p /etc/systemd/nspawn /run/systemd/nspawn
+mount -t tmpfs none /etc/systemd/nspawn
+mount -t tmpfs none /run/systemd/nspawn
+cp "$1" /etc/systemd/nspawn/
+exec systemd-nspawn --quiet --register=no --keep-unit --settings=yes --as-pid2 --console=pipe -M unitfile-test -D "$2" cat "$3"
+`
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--net", "sh", "-c", script, "sh", file, smallTree(t), target)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, stderr.String())
+	}
+	if stdout.String() != "shown\n" {
+		t.Errorf("the bind shows %q", stdout.String())
+	}
+	for line := range strings.Lines(stderr.String()) {
+		if strings.Contains(line, "unitfile-test.nspawn") {
+			t.Errorf("systemd-nspawn says of our file: %s", line)
+		}
+	}
+}
+
+// smallTree is a tree that runs the host's /usr once that is bound into it.
+func smallTree(t *testing.T) string {
+	t.Helper()
+	tree := t.TempDir()
+	for _, d := range []string{"usr", "etc", "proc", "sys", "dev", "run", "tmp", "mnt", "root"} {
+		if err := os.Mkdir(filepath.Join(tree, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, d := range []string{"bin", "sbin", "lib", "lib64"} {
+		if err := os.Symlink("usr/"+d, filepath.Join(tree, d)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(tree, "etc/os-release"), []byte("ID=test\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
