@@ -187,3 +187,10 @@ func (k Known) Names() []string {
 	}
 	return names
 }
+
+// Released reports whether the release called codename is known to be out.
+func (k Known) Released(codename string) bool {
+	return slices.ContainsFunc(k.Releases, func(r Release) bool {
+		return r.Codename == codename && r.released(k.Today)
+	})
+}

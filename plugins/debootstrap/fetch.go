@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/aptsource"
+)
+
+// Where apt keeps things in a tree.
+const (
+	listsDirectory    = "var/lib/apt/lists"
+	archivesDirectory = "var/cache/apt/archives"
+)
+
+// fetch makes apt download the indexes of a and all packages that are wanted
+// into the tree, as far as they do not come out of the cache, and returns how
+// many packages there are.
+func (r *run) fetch(ctx context.Context, a archive) (int, error) {
+	if err := r.updateIndexes(ctx, a); err != nil {
+		return 0, err
+	}
+	var files []download
+	simulate := r.command(r.simulate(), nil)
+	var misread error
+	simulate.OnLine = func(line string) {
+		if file, ok := parseDownload(line); ok {
+			files = append(files, file)
+		} else if name, ok := guessed(line); ok {
+			misread = errors.Join(misread, r.noPackage(name))
+		}
+	}
+	if err := r.tool(ctx, simulate); err != nil {
+		return 0, err
+	}
+	if misread != nil {
+		return 0, misread
+	}
+	if err := r.takeFromCache(files); err != nil {
+		return 0, err
+	}
+	r.report.Phase(phaseDownload)
+	command := r.command(r.download(), nil)
+	command.Status = downloadProgress(r.report)
+	if err := r.tool(ctx, command); err != nil {
+		return 0, err
+	}
+	r.giveToCache(files)
+	return len(files), nil
+}
+
+// updateIndexes fetches the indexes. Those of the last time are put in place
+// first, so that apt asks only for what has changed since; it checks the
+// signature of the release in any case.
+func (r *run) updateIndexes(ctx context.Context, a archive) error {
+	r.report.Phase(phaseIndex)
+	lists := filepath.Join(r.target, listsDirectory)
+	key := r.indexKey(a)
+	if r.blobs != nil {
+		if err := r.blobs.Restore(key, lists); err != nil {
+			return err
+		}
+	}
+	if err := r.tool(ctx, r.command(r.update(), nil)); err != nil {
+		return err
+	}
+	if r.blobs != nil {
+		if err := r.blobs.Keep(key, lists); err != nil {
+			r.report.Warning(err.Error(), "the indexes are downloaded again next time")
+		}
+	}
+	return nil
+}
+
+// indexKey names a set of indexes: jobs share it when they read the same
+// sources with the same keys.
+func (r *run) indexKey(a archive) string {
+	sum := sha256.New()
+	fmt.Fprintln(sum, r.engine, r.architecture)
+	fmt.Fprint(sum, aptsource.Render("", r.sources(a, r.inMachine())))
+	for _, k := range []keyring{a.key, a.securityKey} {
+		keys, err := os.ReadFile(k.path)
+		fmt.Fprintf(sum, "%x %v\n", sha256.Sum256(keys), err == nil)
+	}
+	return "index-" + hex.EncodeToString(sum.Sum(nil))
+}
+
+// download is a package file that apt would fetch.
+type download struct{ name, digest string }
+
+// printedURI is a line of apt-get --print-uris. apt quotes the URI only.
+var printedURI = regexp.MustCompile(`^'[^']+' ([A-Za-z0-9][A-Za-z0-9._%+~:-]*\.deb) [0-9]+ SHA256:([0-9a-f]{64})$`)
+
+func parseDownload(line string) (download, bool) {
+	m := printedURI.FindStringSubmatch(line)
+	if m == nil {
+		return download{}, false
+	}
+	return download{name: m[1], digest: m[2]}, true
+}
+
+// guess is what apt says when it takes a name that is no package's for a
+// pattern: `Note, selecting 'x' for regex 'y'`. The patterns of our own that
+// begin with a question mark are said with `pattern`.
+var guess = regexp.MustCompile(`^Note, selecting '.*' for (?:regex|glob|task) '(.*)'`)
+
+func guessed(line string) (string, bool) {
+	m := guess.FindStringSubmatch(line)
+	if m == nil || strings.HasPrefix(m[1], "?") {
+		return "", false
+	}
+	return m[1], true
+}
+
+// takeFromCache puts the files that the cache has where apt looks for them.
+// apt itself would look at their names and sizes only; here they are checked
+// against the digests in the signed index.
+func (r *run) takeFromCache(files []download) error {
+	if r.blobs == nil {
+		return nil
+	}
+	for _, file := range files {
+		path := filepath.Join(r.target, archivesDirectory, file.name)
+		if _, err := os.Lstat(path); err == nil {
+			continue // debootstrap has left it there, checked
+		}
+		if _, err := r.blobs.Take(file.digest, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// giveToCache keeps what was downloaded for the next time. That it cannot is
+// no reason to fail.
+func (r *run) giveToCache(files []download) {
+	if r.blobs == nil {
+		return
+	}
+	for _, file := range files {
+		if r.blobs.Has(file.digest) {
+			continue
+		}
+		if _, err := r.blobs.Put(filepath.Join(r.target, archivesDirectory, file.name), file.digest); err != nil {
+			r.report.Warning(err.Error(), "the packages are downloaded again next time")
+			return
+		}
+	}
+}
+
+// tool runs a command of the bootstrap and says what its failure means.
+func (r *run) tool(ctx context.Context, command sdk.Command) error {
+	err := command.Run(ctx)
+	var failure *sdk.Failure
+	if err == nil || !errors.As(err, &failure) {
+		return err
+	}
+	return r.explain(failure)
+}
+
+func (r *run) noPackage(name string) *sdk.Failure {
+	return &sdk.Failure{
+		Code:    sdk.CodeInvalidRequest,
+		Message: fmt.Sprintf("packages: there is no package %s in %s", quoted(name), r.suite),
+		Hint: "check its name; the components in use are " + list(r.components) +
+			", more can be had with --option " + optionComponents + "=main,…",
+	}
+}
