@@ -19,12 +19,16 @@ import (
 // boot starts the host's systemd in an outer systemd-nspawn and waits until
 // it is up.
 func (h *Host) boot(ctx context.Context) error {
-	cmd := exec.Command("systemd-nspawn", "--quiet", "--keep-unit", "--register=no", "--boot",
+	// systemd-nspawn does not take its payload along when it is killed. As PID 1
+	// of a namespace it does, and for that it needs a /proc of its own.
+	const ownProc = `mount --make-rslave / && mount -t proc proc /proc && exec "$@"`
+	cmd := exec.Command("sh", "-c", ownProc, "sh",
+		"systemd-nspawn", "--quiet", "--keep-unit", "--register=no", "--boot",
 		"--machine="+h.name, "--directory="+h.tree(), "--private-network",
 		"--capability=all", "--system-call-filter=@known", // its own machines need what a real host has
 		"--link-journal=no", "--resolv-conf=off", "--timezone=off", "--tmpfs=/var/tmp")
-	// The host's systemd would take kernel files that are this machine's as its own.
-	cmd.Env = append(os.Environ(), "SYSTEMD_LOG_LEVEL=notice")
+	cmd.Env = append(os.Environ(), "SYSTEMD_LOG_TARGET=console") // which is not the choice of a PID 1
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS, Setsid: true}
 	if err := h.runOuter(cmd, nil); err != nil {
 		return err
 	}

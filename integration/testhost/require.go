@@ -3,7 +3,6 @@ package testhost
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -33,24 +32,5 @@ func Require(t testing.TB, programs ...string) {
 	}
 	if len(missing) > 0 {
 		Unmet(t, "this test needs "+strings.Join(missing, ", "))
-	}
-}
-
-// moduleRoot is the directory of go.mod above the working directory, which
-// for a test is that of its package.
-func moduleRoot(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatalf("find the module: %v", err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("find the module: no go.mod above the working directory")
-		}
-		dir = filepath.Dir(dir)
 	}
 }
