@@ -3,16 +3,15 @@ package inside
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/driver/cgroup"
+	"github.com/nspawn-build/nspawn-build/core/driver/inherit"
 	"github.com/nspawn-build/nspawn-build/core/driver/leader"
 	"golang.org/x/sys/unix"
 )
@@ -96,7 +95,7 @@ func (n *namespaces) close() {
 // start starts nsenter in the machine's cgroup, with no more capabilities
 // than the machine may have.
 func start(cmd *exec.Cmd, machine *leader.Process, ns *namespaces) error {
-	if err := closeOnExec(); err != nil {
+	if err := inherit.Nothing(); err != nil {
 		return err
 	}
 	result := make(chan error)
@@ -114,25 +113,6 @@ func start(cmd *exec.Cmd, machine *leader.Process, ns *namespaces) error {
 		result <- startInCgroup(cmd, machine)
 	}()
 	return <-result
-}
-
-// closeOnExec keeps the descriptors that our own parent left open to us from
-// being left open to the machine. Those that Go opens are closed anyway.
-func closeOnExec() error {
-	err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
-	if err == nil {
-		return nil
-	}
-	entries, err := os.ReadDir("/proc/self/fd") // before Linux 5.11
-	if err != nil {
-		return fmt.Errorf("listing the open files: %w", err)
-	}
-	for _, e := range entries {
-		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
-			unix.CloseOnExec(fd)
-		}
-	}
-	return nil
 }
 
 func startInCgroup(cmd *exec.Cmd, machine *leader.Process) error {

@@ -203,6 +203,24 @@ func (p *Process) CapabilityBound() (uint64, error) {
 	return strconv.ParseUint(value, 16, 64)
 }
 
+// Handles tells whether the process waits for the signal or catches it.
+func (p *Process) Handles(signal int) (bool, error) {
+	for _, field := range []string{"SigCgt", "SigBlk"} { // blocked, to be read from a descriptor
+		value, err := p.status(field)
+		if err != nil {
+			return false, err
+		}
+		mask, err := strconv.ParseUint(value, 16, 64)
+		if err != nil {
+			return false, fmt.Errorf("process %d: %s %q: %w", p.PID, field, value, err)
+		}
+		if mask&(1<<(signal-1)) != 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // namespacePIDs returns the numbers that the process has, ours first.
 func (p *Process) namespacePIDs() ([]int, error) {
 	value, err := p.status("NSpid")

@@ -1,0 +1,166 @@
+package direct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nspawn-build/nspawn-build/core/driver/leader"
+	"github.com/nspawn-build/nspawn-build/core/driver/veth"
+)
+
+// bringUp waits for the leader and sets up the host's end of its link.
+func (s *supervisor) bringUp(ctx context.Context, n *nspawn) error {
+	pid, err := n.notify.waitLeader(ctx)
+	if err != nil {
+		return err
+	}
+	if err := waitInit(ctx, pid, n.cmd.Process.Pid); err != nil {
+		return err
+	}
+	if s.machine.Interface != "" {
+		if err := s.connect(ctx); err != nil {
+			return err
+		}
+	}
+	if err := writeJSON(s.state(), state{Supervisor: os.Getpid(), Leader: pid, Ready: true}); err != nil {
+		return err
+	}
+	s.report.say(news{Ready: true})
+	return nil
+}
+
+func (s *supervisor) connect(ctx context.Context) error {
+	link, address := s.machine.Interface, s.machine.HostSide
+	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := veth.Wait(wait, link); err != nil {
+		return err
+	}
+	if !address.IsValid() {
+		return nil // the machine's settings are somebody else's
+	}
+	// After a reboot the link is a new one.
+	if err := veth.Configure(link, address); err != nil {
+		return err
+	}
+	if s.networked {
+		return nil
+	}
+	s.networked = true
+	var causes []string
+	if address.Addr().Is4() {
+		for _, err := range []error{masquerade(s.machine.Name, link, address), s.startForwarding(ctx)} {
+			if err != nil {
+				causes = append(causes, err.Error())
+			}
+		}
+	}
+	if len(causes) > 0 {
+		s.report.say(news{Warning: fmt.Sprintf("%s can be reached from this host but cannot reach beyond it: %s",
+			s.machine.Name, strings.Join(causes, "; "))})
+	}
+	return nil
+}
+
+// waitInit waits until the leader runs the machine's init. Before, it is still
+// a copy of systemd-nspawn, which may fail to find one.
+func waitInit(ctx context.Context, pid, nspawn int) error {
+	p, err := leader.Open(pid)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = p.Close() }()
+	for {
+		outer, oerr := os.Stat(fmt.Sprintf("/proc/%d/exe", nspawn))
+		inner, ierr := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
+		if p.Ending() || errors.Is(oerr, os.ErrNotExist) {
+			return fmt.Errorf("the machine's init: %w", leader.ErrGone)
+		}
+		if err := errors.Join(oerr, ierr); err != nil {
+			return err
+		}
+		if !os.SameFile(outer, inner) {
+			return nil
+		}
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// notifySocket is where systemd-nspawn tells its service manager, in whose
+// place we are, that the machine is up and which process is its leader.
+type notifySocket struct {
+	conn  *net.UnixConn
+	path  string
+	pid   atomic.Int64
+	found chan struct{}
+}
+
+func listenNotify(path string) (*notifySocket, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return nil, fmt.Errorf("listening for systemd-nspawn: %w", err)
+	}
+	s := &notifySocket{conn: conn, path: path, found: make(chan struct{})}
+	go s.follow()
+	return s, nil
+}
+
+func (s *notifySocket) follow() {
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := s.conn.Read(buf)
+		if err != nil {
+			return // closed
+		}
+		if pid := leaderIn(string(buf[:n])); pid != 0 && s.pid.CompareAndSwap(0, int64(pid)) {
+			close(s.found)
+		}
+	}
+}
+
+// leaderIn finds the leader in a message of systemd-nspawn, 0 if it has none.
+func leaderIn(message string) int {
+	for line := range strings.Lines(message) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "X_NSPAWN_LEADER_PID="); ok {
+			if pid, err := strconv.Atoi(value); err == nil && pid > 1 {
+				return pid
+			}
+		}
+	}
+	return 0
+}
+
+func (s *notifySocket) leader() int { return int(s.pid.Load()) }
+
+func (s *notifySocket) waitLeader(ctx context.Context) (int, error) {
+	select {
+	case <-s.found:
+		return s.leader(), nil
+	case <-ctx.Done():
+		return 0, fmt.Errorf("waiting for the machine's leader: %w", context.Cause(ctx))
+	}
+}
+
+func (s *notifySocket) close() error {
+	err := s.conn.Close() // removes the socket
+	if rerr := unix.Unlink(s.path); rerr != nil && !errors.Is(rerr, unix.ENOENT) {
+		err = errors.Join(err, rerr)
+	}
+	return err
+}

@@ -1,0 +1,401 @@
+//go:build integration
+
+package direct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nspawn-build/nspawn-build/core/driver"
+	"github.com/nspawn-build/nspawn-build/core/driver/treetest"
+	"github.com/nspawn-build/nspawn-build/core/inside"
+)
+
+const (
+	runtimeVariable = "NSPAWN_BUILD_TEST_RUNTIME"
+	inNamespace     = "NSPAWN_BUILD_TEST_NAMESPACE"
+)
+
+// TestMain runs the tests in network and mount namespaces of their own, with
+// no route out, and is the supervisor when it is started as one.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 4 && os.Args[1] == Verb {
+		err := Supervise(context.Background(), Config{RuntimeDir: os.Args[2]}, os.Args[3])
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if os.Getuid() != 0 || os.Getenv(inNamespace) != "" {
+		code := m.Run()
+		if err := treetest.Remove(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		os.Exit(code)
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), inNamespace+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
+	if err := cmd.Run(); err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			os.Exit(exit.ExitCode())
+		}
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// bench is a driver with one machine.
+type bench struct {
+	*Driver
+	t       *testing.T
+	tree    treetest.Tree
+	machine driver.Machine
+	before  string
+}
+
+var warnings []string
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	treetest.Need(t, "systemd-nspawn", "nft", "nsenter", "ip")
+	runtime, err := os.MkdirTemp("/run", "nb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(runtime) })
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := treetest.Shared(t, netip.MustParsePrefix("192.168.231.200/24"))
+	b := &bench{
+		Driver: New(Config{Self: []string{exe, Verb, runtime}, RuntimeDir: runtime, Warn: func(w string) { warnings = append(warnings, w) }}),
+		t:      t, tree: tree,
+		machine: driver.Machine{
+			Name: "my-box.1", Tree: tree.Path, Interface: "ve-my-box.1",
+			HostSide: netip.MustParsePrefix("192.168.231.1/24"),
+		},
+	}
+	b.before = b.traces()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := b.Stop(ctx, b.machine, 0); err != nil {
+			t.Error(err)
+		}
+		b.nothingIsLeft()
+	})
+	return b
+}
+
+// traces is everything on this host that a machine may leave its mark on.
+func (b *bench) traces() string {
+	b.t.Helper()
+	script := `ip -br link | grep ^ve-; nft list tables; cat /proc/sys/net/ipv4/ip_forward
+find /sys/fs/cgroup -maxdepth 3 -name 'nspawn-build-my-box.1*'; find "$0" -mindepth 1 ! -name '*.lock' ! -name machines
+ps -eo args | grep 'my-box[.]1' | grep -v 'sh -c'; true`
+	out, err := exec.Command("sh", "-c", script, b.config.RuntimeDir).CombinedOutput()
+	if err != nil {
+		b.t.Fatal(err, string(out))
+	}
+	return string(out)
+}
+
+func (b *bench) nothingIsLeft() {
+	b.t.Helper()
+	if now := b.traces(); now != b.before {
+		b.t.Errorf("left behind:\n%s\nbefore there was:\n%s", now, b.before)
+	}
+}
+
+func (b *bench) start() driver.Status {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 30*time.Second)
+	defer cancel()
+	begin := time.Now()
+	if err := b.Start(ctx, b.machine); err != nil {
+		lines, _ := b.Console(ctx, b.machine.Name, 30)
+		b.t.Fatalf("%v\n%s", err, strings.Join(lines, "\n"))
+	}
+	b.t.Logf("started in %v", time.Since(begin))
+	status := b.status()
+	if status.State != driver.Running {
+		b.t.Fatalf("started, but %+v", status)
+	}
+	return status
+}
+
+func (b *bench) stop(grace time.Duration) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
+	defer cancel()
+	begin := time.Now()
+	if err := b.Stop(ctx, b.machine, grace); err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Logf("stopped in %v", time.Since(begin))
+	if s := b.status(); s.State != driver.Stopped {
+		b.t.Errorf("stopped, but %+v", s)
+	}
+}
+
+func (b *bench) status() driver.Status {
+	b.t.Helper()
+	s, err := b.Status(b.t.Context(), b.machine.Name)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return s
+}
+
+// inside runs a command that must succeed once the machine is up.
+func (b *bench) inside(argv ...string) string {
+	b.t.Helper()
+	var last string
+	for range 200 {
+		s := b.status()
+		if s.State == driver.Running {
+			out, code, err := inside.Command{Leader: s.Leader, Argv: argv}.Output(b.t.Context(), 1<<16)
+			if err == nil && code == 0 {
+				return strings.TrimSpace(string(out))
+			}
+			last = fmt.Sprint(code, err, string(out))
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	b.t.Fatalf("%v inside: %s", argv, last)
+	return ""
+}
+
+func (b *bench) until(what string, f func() bool) {
+	b.t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !f() {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("never: %s\n%s", what, b.traces())
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func TestMachineIsBootedReachedAndStoppedWithoutTrace(t *testing.T) {
+	b := newBench(t)
+	first := b.start()
+	if out, err := exec.Command("ip", "-br", "addr", "show", b.machine.Interface).Output(); err != nil || !strings.Contains(string(out), "192.168.231.1/24") {
+		t.Errorf("the host's end: %s, %v", out, err)
+	}
+	if out, err := exec.Command("nft", "list", "table", "ip", "nspawn-build-my-box.1").CombinedOutput(); err != nil ||
+		!strings.Contains(string(out), `ip saddr 192.168.231.0/24 oifname != "ve-my-box.1" masquerade comment "made by nspawn-build for my-box.1"`) {
+		t.Errorf("the table: %s, %v", out, err)
+	}
+	b.inside("systemctl", "is-system-running", "--wait")
+	ctx := t.Context()
+	if err := b.Start(ctx, b.machine); err != nil {
+		t.Errorf("starting a running machine: %v", err)
+	}
+	if again := b.status(); again.Leader != first.Leader {
+		t.Errorf("starting a running machine started another: %+v, was %+v", again, first)
+	}
+	b.stop(20 * time.Second)
+	b.nothingIsLeft()
+	b.stop(time.Second) // a stopped one
+	second := b.start()
+	if second.Leader == first.Leader {
+		t.Error("the second boot has the first one's leader")
+	}
+	b.stop(20 * time.Second)
+}
+
+func TestStoppingRightAfterTheStartIsOrderlyAndQuick(t *testing.T) {
+	b := newBench(t)
+	b.start()
+	begin := time.Now()
+	b.stop(20 * time.Second)
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+func TestRebootFromInsideStartsTheMachineAgain(t *testing.T) {
+	b := newBench(t)
+	first := b.start()
+	b.inside("systemctl", "is-system-running", "--wait")
+	b.inside("systemctl", "reboot")
+	b.until("another leader", func() bool {
+		s := b.status()
+		return s.State == driver.Running && s.Leader != first.Leader
+	})
+	b.inside("systemctl", "is-system-running", "--wait")
+	if out, err := exec.Command("ip", "-br", "addr", "show", b.machine.Interface).Output(); err != nil || !strings.Contains(string(out), "192.168.231.1/24") {
+		t.Errorf("the host's end after the reboot: %s, %v", out, err)
+	}
+}
+
+func TestPoweroffFromInsideLeavesNothingButTheConsole(t *testing.T) {
+	b := newBench(t)
+	b.start()
+	b.inside("systemctl", "is-system-running", "--wait")
+	b.inside("systemctl", "poweroff")
+	f, err := b.files(b.machine.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.until("the supervisor is gone", func() bool {
+		running, err := held(f.lock())
+		return err == nil && !running
+	})
+	lines, err := b.Console(t.Context(), b.machine.Name, 100)
+	if err != nil || len(lines) == 0 {
+		t.Errorf("the console of a machine that ended: %v, %v", lines, err)
+	}
+	left := strings.ReplaceAll(b.traces(), f.dir+"\n", "")
+	left = strings.ReplaceAll(left, f.console()+"\n", "")
+	if left != b.before {
+		t.Errorf("left behind:\n%s", left)
+	}
+}
+
+func TestKilledSupervisorPowersTheMachineOffInOrder(t *testing.T) {
+	b := newBench(t)
+	b.tree.Service(t, "witness",
+		"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\nExecStop=/bin/sh -c 'echo orderly >/witness'\n[Install]\nWantedBy=multi-user.target\n")
+	leader := b.start().Leader
+	b.inside("systemctl", "is-active", "witness.service")
+	f, err := b.files(b.machine.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, running, err := f.supervised()
+	if err != nil || !running {
+		t.Fatal(running, err)
+	}
+	if err := syscall.Kill(s.Supervisor, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the machine is off", func() bool { return syscall.Kill(leader, 0) != nil })
+	if text, err := os.ReadFile(filepath.Join(b.tree.Path, "witness")); err != nil || string(text) != "orderly\n" {
+		t.Errorf("its services were not stopped: %q, %v", text, err)
+	}
+	b.start() // clears away what was left
+	b.stop(20 * time.Second)
+	b.nothingIsLeft()
+}
+
+func TestStartRightAfterTheSupervisorWasKilled(t *testing.T) {
+	b := newBench(t)
+	first := b.start()
+	b.inside("systemctl", "is-system-running", "--wait")
+	f, err := b.files(b.machine.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := f.supervised()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(s.Supervisor, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b.until("its lock is free", func() bool { running, err := held(f.lock()); return err == nil && !running })
+	if second := b.start(); second.Leader == first.Leader {
+		t.Error("the same leader")
+	}
+	b.inside("systemctl", "is-system-running", "--wait")
+}
+
+func TestKilledNspawnEndsEverything(t *testing.T) {
+	b := newBench(t)
+	leader := b.start().Leader
+	out, err := exec.Command("pgrep", "-f", "^[^ ]*systemd-nspawn .*--machine=my-box[.]1").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	treetest.Run(t, append([]string{"kill", "-KILL"}, strings.Fields(string(out))...)...)
+	b.until("the machine is off", func() bool { return syscall.Kill(leader, 0) != nil })
+	b.until("stopped", func() bool { return b.status().State == driver.Stopped })
+	b.stop(time.Second)
+	b.nothingIsLeft()
+}
+
+func TestTreeWithoutInitIsSaidToHaveNone(t *testing.T) {
+	b := newBench(t)
+	for _, name := range []string{"sbin/init", "usr/lib/systemd/systemd"} {
+		path := filepath.Join(b.tree.Path, name)
+		if err := os.Rename(path, path+".away"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := os.Rename(path+".away", path); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	err := b.Start(ctx, b.machine)
+	if !errors.Is(err, driver.ErrEnded) || !strings.Contains(err.Error(), "execv") {
+		t.Errorf("got %v", err)
+	}
+	if lines, err := b.Console(ctx, b.machine.Name, 10); err != nil || len(lines) == 0 {
+		t.Errorf("console: %q, %v", lines, err)
+	}
+	t.Log(err)
+}
+
+func TestStubbornMachineIsEndedByForceWhenGraceIsOver(t *testing.T) {
+	b := newBench(t)
+	b.tree.Service(t, "stubborn",
+		"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\nExecStop=sleep 300\nTimeoutStopSec=infinity\n[Install]\nWantedBy=multi-user.target\n")
+	b.start()
+	b.inside("systemctl", "is-active", "stubborn.service")
+	begin := time.Now()
+	b.stop(2 * time.Second)
+	if took := time.Since(begin); took < 2*time.Second || took > 8*time.Second {
+		t.Errorf("took %v, the grace was 2 s", took)
+	}
+	b.nothingIsLeft()
+}
+
+func TestSettingsBesideTheTreeAreNotRead(t *testing.T) {
+	b := newBench(t)
+	t.Cleanup(func() { _ = os.Remove(filepath.Join(filepath.Dir(b.tree.Path), "my-box.1.nspawn")) })
+	beside := filepath.Join(filepath.Dir(b.tree.Path), b.machine.Name+".nspawn")
+	if err := os.WriteFile(beside, []byte("[Exec]\nHostname=evil\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	if got := b.inside("uname", "-n"); got == "evil" {
+		t.Error("the settings beside the tree were read")
+	}
+}
+
+func TestTrustedSettingsAreRead(t *testing.T) {
+	b := newBench(t)
+	// The test's mount namespace is its own.
+	if err := os.MkdirAll("/etc/systemd/nspawn", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	treetest.Run(t, "mount", "-t", "tmpfs", "tmpfs", "/etc/systemd/nspawn")
+	t.Cleanup(func() { treetest.Run(t, "umount", "/etc/systemd/nspawn") })
+	if err := os.WriteFile("/etc/systemd/nspawn/my-box.1.nspawn", []byte("[Exec]\nHostname=trusted\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	if got := b.inside("uname", "-n"); got != "trusted" {
+		t.Errorf("the host name inside is %q", got)
+	}
+}

@@ -1,0 +1,216 @@
+package direct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/nspawn-build/nspawn-build/core/driver"
+	"github.com/nspawn-build/nspawn-build/core/driver/cgroup"
+	"github.com/nspawn-build/nspawn-build/core/driver/inherit"
+	"github.com/nspawn-build/nspawn-build/core/driver/leader"
+)
+
+// settingsDirs hold the settings that systemd-nspawn trusts.
+var settingsDirs = []string{"/etc/systemd/nspawn", "/run/systemd/nspawn"}
+
+// arguments are those of the template unit systemd-nspawn@.service, with what
+// a missing service manager and machined change.
+func arguments(m driver.Machine, trusted bool) []string {
+	// Without a trusted file systemd-nspawn would read the one beside the
+	// tree, which whoever made the tree may have put there.
+	settings := "no"
+	if trusted {
+		settings = "override"
+	}
+	network := "--network-veth"
+	if m.Interface == "" {
+		network = "--private-network"
+	}
+	return []string{
+		"--quiet", "--register=no", "--keep-unit", "--boot",
+		"--settings=" + settings,
+		"--link-journal=no", // nothing on this host would read it
+		"--console=read-only",
+		"-U", network,
+		"--machine=" + m.Name,
+		"--directory=" + m.Tree,
+	}
+}
+
+func trustedSettings(dirs []string, name string) bool {
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir + "/" + name + ".nspawn"); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// nspawn is one running systemd-nspawn.
+type nspawn struct {
+	cmd    *exec.Cmd
+	notify *notifySocket
+	exited chan struct{}
+	copied chan struct{} // its console has been read to the end
+}
+
+// launch starts systemd-nspawn in the machine's cgroup.
+func (s *supervisor) launch() (*nspawn, error) {
+	if err := s.group.Create(); err != nil {
+		return nil, err
+	}
+	for _, refused := range s.group.Limit(s.machine.Limits) {
+		s.report.say(news{Warning: "limit not enforced: " + refused})
+	}
+	program, err := exec.LookPath("systemd-nspawn")
+	if err != nil {
+		return nil, fmt.Errorf("systemd-nspawn is not installed: %w", err)
+	}
+	if err := inherit.Nothing(); err != nil {
+		return nil, err
+	}
+	socket, err := listenNotify(s.notify())
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(program, arguments(s.machine, trustedSettings(settingsDirs, s.machine.Name))...) //nolint:noctx // ended in order, see powerOff
+	cmd.Env = []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"LANG=C.UTF-8", "TERM=dumb", "NOTIFY_SOCKET=" + s.notify(),
+	}
+	cmd.Dir = "/"
+	// The kernel asks the machine to power off when we are killed.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	n := &nspawn{cmd: cmd, notify: socket, exited: make(chan struct{}), copied: make(chan struct{})}
+	if err := s.start(n); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting systemd-nspawn: %w", err), socket.close())
+	}
+	return n, nil
+}
+
+func (s *supervisor) start(n *nspawn) error {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = write.Close() }() // systemd-nspawn has its own
+	// systemd-nspawn takes a console that nobody reads for the wish to end
+	// at once. So that the machine can power off in order when we are
+	// killed, it holds a reading end itself, where it does not read.
+	spare, err := reopen(read)
+	if err != nil {
+		return errors.Join(err, read.Close())
+	}
+	defer func() { _ = spare.Close() }()
+	n.cmd.Stdin, n.cmd.Stdout, n.cmd.Stderr = spare, write, write
+
+	started := make(chan error)
+	go func() {
+		// The kernel counts the end of this thread as the end of us.
+		runtime.LockOSThread()
+		err := s.group.Start(n.cmd)
+		started <- err
+		if err == nil {
+			_ = n.cmd.Wait() // its state tells more
+			close(n.exited)
+		}
+	}()
+	if err := <-started; err != nil {
+		return errors.Join(err, read.Close())
+	}
+	go func() {
+		defer close(n.copied)
+		defer func() { _ = read.Close() }()
+		copyConsole(s.log, read)
+	}()
+	return nil
+}
+
+// reopen opens the file a second time, so that both can be set to block or not
+// without minding the other.
+func reopen(f *os.File) (*os.File, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var again *os.File
+	var failure error
+	err = raw.Control(func(fd uintptr) {
+		again, failure = os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_RDONLY, 0)
+	})
+	return again, errors.Join(err, failure)
+}
+
+// powerOff asks the machine to power off. systemd-nspawn takes the second
+// SIGTERM as the wish to end at once: it must get one only.
+func (n *nspawn) powerOff(ctx context.Context) {
+	// An init that does not listen yet never hears of it.
+	deadline := time.Now().Add(5 * time.Second)
+	for time.Now().Before(deadline) && !n.hasExited() {
+		if pid := n.notify.leader(); pid != 0 && listens(pid) {
+			break
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return
+		}
+	}
+	_ = n.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+}
+
+// listens tells whether the leader handles the signal that systemd-nspawn
+// sends it by default, SIGRTMIN+3.
+func listens(pid int) bool {
+	p, err := leader.Open(pid)
+	if err != nil {
+		return errors.Is(err, leader.ErrGone)
+	}
+	defer func() { _ = p.Close() }()
+	const halt = 34 + 3
+	handled, err := p.Handles(halt)
+	return err != nil || handled
+}
+
+// kill ends the machine by force.
+func (n *nspawn) kill(g cgroup.Group) {
+	_ = n.cmd.Process.Kill() // it may have ended
+	ctx, cancel := context.WithTimeout(context.Background(), killing)
+	defer cancel()
+	_ = g.Kill(ctx) // what is left is reported when the group is removed
+}
+
+func (n *nspawn) hasExited() bool {
+	select {
+	case <-n.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// outcome is what the exit of systemd-nspawn means.
+func (n *nspawn) outcome(wasUp, asked bool, failure error) (code int, err error) {
+	select {
+	case <-n.copied:
+	case <-time.After(2 * time.Second):
+	}
+	if err := n.notify.close(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	code = n.cmd.ProcessState.ExitCode()
+	switch {
+	case wasUp, asked, code == exitReboot:
+		return code, nil
+	case failure != nil && !errors.Is(failure, context.Canceled) && !errors.Is(failure, leader.ErrGone):
+		return code, failure
+	}
+	return code, fmt.Errorf("%w (exit status %d)", driver.ErrEnded, code)
+}

@@ -1,0 +1,239 @@
+package direct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nspawn-build/nspawn-build/core/driver"
+	"github.com/nspawn-build/nspawn-build/core/driver/cgroup"
+	"github.com/nspawn-build/nspawn-build/core/driver/console"
+	"github.com/nspawn-build/nspawn-build/core/driver/leader"
+)
+
+// exitReboot is the status by which systemd-nspawn, under --keep-unit, says
+// that the machine wants to be started again.
+const exitReboot = 133
+
+// leftoverGrace is how long what an earlier supervisor left behind may take to
+// power off before it is killed.
+const leftoverGrace = 20 * time.Second
+
+// supervisor is the one process that runs a machine.
+type supervisor struct {
+	*Driver
+	files
+	machine driver.Machine
+	group   cgroup.Group
+	report  *reporter
+	log     *console.Log
+
+	networked bool // masquerading and forwarding are set up
+}
+
+// Supervise runs the machine of that name, which Start described in the
+// runtime directory, until it powers off. It belongs into a process of its
+// own: SIGTERM, or the end of ctx, asks the machine to power off, and a second
+// SIGTERM ends it by force. The error is about the machine not coming up.
+func Supervise(ctx context.Context, c Config, name string) error {
+	d := New(c)
+	f, err := d.files(name)
+	if err != nil {
+		return err
+	}
+	report := openReporter()
+	defer report.close()
+
+	wait, cancel := context.WithTimeout(ctx, 2*time.Second)
+	lock, err := acquire(wait, f.lock())
+	cancel()
+	if errors.Is(err, errHeld) {
+		report.say(news{Busy: true})
+		return fmt.Errorf("supervising %s: %w", name, err)
+	}
+	if err == nil {
+		s := &supervisor{Driver: d, files: f, report: report}
+		err = errors.Join(s.run(ctx), lock.Close())
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, driver.ErrEnded):
+		lines, err := console.Tail(f.console(), 1)
+		if err != nil {
+			lines = []string{err.Error()}
+		}
+		report.say(news{Ended: true, Error: console.Reason(lines)})
+	default:
+		report.say(news{Error: err.Error()})
+	}
+	return fmt.Errorf("supervising %s: %w", name, err)
+}
+
+func (s *supervisor) run(ctx context.Context) (err error) {
+	if err := readJSON(s.description(), &s.machine); err != nil {
+		return err
+	}
+	if s.group, err = group(s.machine.Name); err != nil {
+		return err
+	}
+	if err := s.clean(ctx, s.machine, leftoverGrace); err != nil {
+		return fmt.Errorf("clearing away what was left behind: %w", err)
+	}
+	if err := writeJSON(s.state(), state{Supervisor: os.Getpid()}); err != nil {
+		return err
+	}
+	if s.log, err = console.Create(s.console(), s.config.ConsoleLimit); err != nil {
+		return err
+	}
+	stop := listen(ctx)
+	defer stop.ignore()
+
+	err = s.bootUntilOff(stop)
+
+	// Whatever ended it: nothing is left but the console. The end of ctx
+	// must not keep that from happening.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*killing)
+	defer cancel()
+	return errors.Join(err, s.clean(last, s.machine, 0), s.removeFiles(), s.log.Close())
+}
+
+// bootUntilOff boots the machine, and again as often as it reboots.
+func (s *supervisor) bootUntilOff(stop *stopper) error {
+	for {
+		begin := time.Now()
+		code, err := s.boot(stop)
+		if err != nil || code != exitReboot || stop.wasAsked() {
+			return err
+		}
+		// A machine that reboots all the time must not eat a CPU.
+		if time.Since(begin) < time.Second {
+			select {
+			case <-time.After(time.Second):
+			case <-stop.asked:
+				return nil
+			}
+		}
+		// The next boot may choose other user ids, which could not use
+		// the groups that this one made below ours.
+		if err := s.group.Remove(context.Background()); err != nil {
+			return err
+		}
+	}
+}
+
+// boot runs systemd-nspawn once and returns its exit status.
+func (s *supervisor) boot(stop *stopper) (code int, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	n, err := s.launch()
+	if err != nil {
+		return 0, err
+	}
+	up := make(chan error, 1)
+	go func() { up <- s.bringUp(ctx, n) }()
+
+	var failure error
+	var overdue <-chan time.Time
+	asked, insisted := stop.asked, stop.insisted
+	isUp := false
+	for {
+		select {
+		case failure = <-up:
+			up, isUp = nil, failure == nil
+			switch {
+			case failure == nil:
+			case errors.Is(failure, leader.ErrGone):
+				// systemd-nspawn is about to end, and to say why.
+				overdue = time.After(5 * time.Second)
+			default:
+				n.kill(s.group)
+			}
+		case <-asked:
+			asked = nil
+			overdue = time.After(s.graceAsked())
+			go n.powerOff(ctx)
+		case <-insisted:
+			insisted = nil
+			n.kill(s.group)
+		case <-overdue:
+			overdue = nil
+			n.kill(s.group)
+		case <-n.exited:
+			cancel()
+			if up != nil {
+				failure = <-up
+				isUp = failure == nil
+			}
+			return n.outcome(isUp, stop.wasAsked(), failure)
+		}
+	}
+}
+
+// graceAsked is what Stop left for us to read, or our own.
+func (s *supervisor) graceAsked() time.Duration {
+	var grace time.Duration
+	if err := readJSON(s.grace(), &grace); err != nil {
+		return s.config.Grace
+	}
+	return grace
+}
+
+// stopper turns signals, and the end of a context, into at most two wishes.
+type stopper struct {
+	asked, insisted chan struct{}
+	signals         chan os.Signal
+}
+
+func listen(ctx context.Context) *stopper {
+	s := &stopper{make(chan struct{}), make(chan struct{}), make(chan os.Signal, 4)}
+	// A hangup is caught too, and means nothing: there is no terminal.
+	signal.Notify(s.signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	go s.follow(ctx)
+	return s
+}
+
+func (s *stopper) follow(ctx context.Context) {
+	done, count := ctx.Done(), 0
+	for {
+		select {
+		case sig, ok := <-s.signals:
+			if !ok {
+				return
+			}
+			if sig == unix.SIGHUP {
+				continue
+			}
+			// The signal may have ended the context as well, before or
+			// after it came here: that is one wish and not two.
+			count++
+			if count == 2 {
+				close(s.insisted)
+			}
+		case <-done:
+			done = nil
+		}
+		if !s.wasAsked() {
+			close(s.asked)
+		}
+	}
+}
+
+func (s *stopper) wasAsked() bool {
+	select {
+	case <-s.asked:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *stopper) ignore() {
+	signal.Stop(s.signals)
+	close(s.signals)
+}

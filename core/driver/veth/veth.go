@@ -1,0 +1,137 @@
+// Package veth waits for the host's end of a machine's link and gives it its
+// address where no networkd does.
+//
+// systemd-nspawn makes the link and the kernel removes it with the machine;
+// this package never makes one, and never touches a link that is not a veth.
+package veth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Wait returns once a link of that name exists.
+func Wait(ctx context.Context, name string) error {
+	return watch(ctx, name, func(there bool) bool { return there })
+}
+
+// WaitGone returns once no link of that name exists.
+func WaitGone(ctx context.Context, name string) error {
+	return watch(ctx, name, func(there bool) bool { return !there })
+}
+
+// watch follows the kernel's announcements of links until satisfied. It asks
+// for itself before the first and, as an announcement can be lost when the
+// kernel's queue is full, once in a while.
+func watch(ctx context.Context, name string, satisfied func(there bool) bool) error {
+	updates := make(chan netlink.LinkUpdate, 64)
+	done := make(chan struct{})
+	defer close(done)
+	if err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{ErrorCallback: func(error) {}}); err != nil {
+		return fmt.Errorf("watching for the link %s: %w", name, err)
+	}
+	// The library's reader blocks on a channel that nobody empties.
+	defer func() {
+		go func() {
+			for range updates { //nolint:revive // only emptied
+			}
+		}()
+	}()
+	again := time.NewTicker(500 * time.Millisecond)
+	defer again.Stop()
+	open := updates
+	for {
+		there, err := exists(name)
+		if err != nil {
+			return err
+		}
+		if satisfied(there) {
+			return nil
+		}
+		select {
+		case _, ok := <-open:
+			if !ok {
+				open = nil // the subscription broke; the ticker goes on
+			}
+		case <-again.C:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the link %s: %w", name, context.Cause(ctx))
+		}
+	}
+}
+
+func exists(name string) (bool, error) {
+	_, err := find(name)
+	var missing netlink.LinkNotFoundError
+	if errors.As(err, &missing) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func find(name string) (netlink.Link, error) {
+	for {
+		link, err := netlink.LinkByName(name)
+		if errors.Is(err, netlink.ErrDumpInterrupted) {
+			continue
+		}
+		var missing netlink.LinkNotFoundError
+		if err != nil && !errors.As(err, &missing) {
+			return nil, fmt.Errorf("looking at the link %s: %w", name, err)
+		}
+		return link, err
+	}
+}
+
+// Configure gives the link the address and brings it up. Doing so twice is no
+// error.
+func Configure(name string, address netip.Prefix) error {
+	link, err := find(name)
+	if err != nil {
+		return err
+	}
+	if link.Type() != "veth" {
+		return fmt.Errorf("the link %s is of kind %s, not veth: it is not a machine's", name, link.Type())
+	}
+	a, err := netlink.ParseAddr(address.String())
+	if err != nil {
+		return fmt.Errorf("the address %s: %w", address, err)
+	}
+	if err := netlink.AddrReplace(link, a); err != nil {
+		return fmt.Errorf("giving the link %s the address %s: %w", name, address, err)
+	}
+	if err := netlink.LinkSetUp(link); err != nil {
+		return fmt.Errorf("bringing the link %s up: %w", name, err)
+	}
+	return nil
+}
+
+// Remove removes the link where a machine that was killed left it behind. A
+// link that is not there is no error.
+func Remove(name string) error {
+	link, err := find(name)
+	var missing netlink.LinkNotFoundError
+	if errors.As(err, &missing) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if link.Type() != "veth" {
+		return fmt.Errorf("the link %s is of kind %s, not veth: it is not removed", name, link.Type())
+	}
+	err = netlink.LinkDel(link)
+	if errors.Is(err, unix.ENODEV) {
+		return nil // it went meanwhile
+	}
+	if err != nil {
+		return fmt.Errorf("removing the link %s: %w", name, err)
+	}
+	return nil
+}
