@@ -1,0 +1,151 @@
+# `make help` lists what can be made.
+#
+# Everything works under sudo too. What is built is then built as the user who
+# called sudo, so that nothing in the clone comes to belong to root.
+
+SHELL       := /bin/sh
+.SHELLFLAGS := -euc
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+BIN     := $(CURDIR)/bin
+# Tools that are no part of the module are kept here, each at its version.
+TOOLS   ?= $(CURDIR)/.cache/tools
+# What the host must have is a skip on somebody's desk, and a failure where
+# CI=true says that it is all there. `make check` installs it, so says so.
+TIMEOUT ?= 60m
+
+GOLANGCI_LINT      := golangci-lint@v2.15.0
+GOFUMPT            := gofumpt@v0.12.0
+BUF                := buf@v1.75.0
+PROTOC_GEN_GO      := protoc-gen-go@v1.36.12
+PROTOC_GEN_GO_GRPC := protoc-gen-go-grpc@v1.6.2
+
+# Set only when root was asked by sudo for somebody whose clone this is.
+INVOKER := $(shell [ "$$(id -u)" = 0 ] && [ -n "$${SUDO_USER:-}" ] && [ "$${SUDO_USER:-}" != root ] \
+	&& [ "$$(stat -c %U .)" = "$${SUDO_USER:-}" ] && printf %s "$$SUDO_USER")
+AS      := $(if $(INVOKER),sudo -u $(INVOKER) -H)
+
+GO       = $(or $(GO_FOUND),$(eval GO_FOUND := $(shell packaging/find-go))$(GO_FOUND),$(error there is no usable go))
+# Static and without a trace of where it was built: the same source gives the
+# same bytes. GOTOOLCHAIN: Fedora's go is set not to fetch the one go.mod names.
+GO_ENV   = PATH="$(dir $(GO)):$$PATH" CGO_ENABLED=0 GOTOOLCHAIN=auto
+GIT     := git -c safe.directory=$(CURDIR)
+VERSION ?= $(or $(shell $(GIT) describe --tags --always --dirty --match 'v*' 2>/dev/null),devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BUILD    = $(AS) env $(GO_ENV) $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+TEST     = env $(GO_ENV) $(GO) test
+
+PLUGINS      := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/main.go))
+PLUGIN_FILES := $(PLUGINS:%=nspawn-build-plugin-%)
+PROTO        := core/sdk/proto
+SCRIPTS      := .ci/run packaging/find-go packaging/install-deps packaging/quickstart.sh
+INSTALLED    := $(DESTDIR)$(PREFIX)
+
+.PHONY: help
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+## Building
+
+# Who can write to a plugin's directory decides what root runs, so nspawn-build
+# refuses one that a group can write to, as clones are under umask 002.
+.PHONY: build
+build: ## build the program and its plugins into bin/
+	$(AS) mkdir -p -m 0755 $(BIN)/plugins
+	$(AS) chmod go-w . $(BIN) $(BIN)/plugins
+	umask 022; $(BUILD) -o $(BIN)/nspawn-build ./cmd/nspawn-build
+	umask 022; for p in $(PLUGINS); do $(BUILD) -o "$(BIN)/plugins/nspawn-build-plugin-$$p" "./plugins/$$p"; done
+	$(AS) $(BIN)/nspawn-build plugin-lock $(BIN)/plugins
+
+.PHONY: install
+install: build ## install below PREFIX (/usr/local) and DESTDIR
+	install -d -m 0755 $(INSTALLED)/bin $(INSTALLED)/lib/nspawn-build/plugins
+	install -m 0755 $(BIN)/nspawn-build $(INSTALLED)/bin/
+	install -m 0755 $(PLUGIN_FILES:%=$(BIN)/plugins/%) $(INSTALLED)/lib/nspawn-build/plugins/
+	umask 022; $(BIN)/nspawn-build plugin-lock $(INSTALLED)/lib/nspawn-build/plugins
+
+.PHONY: uninstall
+uninstall: ## remove what install put there; machines stay
+	rm -f $(INSTALLED)/bin/nspawn-build $(PLUGIN_FILES:%=$(INSTALLED)/lib/nspawn-build/plugins/%)
+	rm -f $(INSTALLED)/lib/nspawn-build/plugins/plugins.lock
+	if [ -d $(INSTALLED)/lib/nspawn-build ]; then \
+		rmdir --ignore-fail-on-non-empty $(INSTALLED)/lib/nspawn-build/plugins $(INSTALLED)/lib/nspawn-build; fi
+
+.PHONY: quickstart
+quickstart: ## make a Debian machine on this host and log in to it (as root)
+	packaging/quickstart.sh
+
+.PHONY: clean
+clean: ## remove what was built; the key of the quickstart's machine stays
+	rm -rf $(BIN) $(CURDIR)/.cache
+	if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name quickstart -exec rm -rf {} +; fi
+
+## Testing
+
+.PHONY: test
+test: ## unit tests: no root, no network, seconds
+	$(TEST) ./...
+
+# One package after the other: machines and hosts of two would share the
+# processors that boot times are measured on.
+.PHONY: integration
+integration: ## unit tests, and those with real tools and machines (as root)
+	$(TEST) -tags integration -count=1 -p 1 -timeout $(TIMEOUT) ./...
+
+.PHONY: check
+check: ## install what the tests need, then run all of them (as root)
+	packaging/install-deps test
+	CI=$${CI-true} $(MAKE) test
+	CI=$${CI-true} $(MAKE) integration
+
+.PHONY: bench
+bench: ## measure (as root, for those with machines)
+	$(TEST) -tags integration -run '^$$' -bench . -benchmem -p 1 -timeout $(TIMEOUT) ./...
+
+.PHONY: cover
+cover: ## how much of the code the unit tests run
+	mkdir -p build
+	$(TEST) -coverprofile=build/cover.out -coverpkg=./... ./...
+	$(GO) tool cover -func=build/cover.out | tail -n 1
+
+## Code
+
+.PHONY: lint
+lint: $(TOOLS)/$(GOLANGCI_LINT) ## check the code, the import directions and the scripts
+	env $(GO_ENV) $(TOOLS)/$(GOLANGCI_LINT)/golangci-lint run --build-tags integration ./...
+	for s in $(SCRIPTS); do bash -n "$$s"; done
+	if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo 'shellcheck is not installed: scripts were only parsed' >&2; [ "$${CI:-}" != true ]; fi
+
+.PHONY: fmt
+fmt: $(TOOLS)/$(GOFUMPT) ## format the code
+	$(AS) $(TOOLS)/$(GOFUMPT)/gofumpt -w cmd core integration plugins
+
+.PHONY: proto
+proto: proto-tools ## generate the protocol's Go code
+	cd $(PROTO) && $(AS) env PATH="$(PROTO_PATH):$$PATH" buf generate
+
+.PHONY: proto-check
+proto-check: proto-tools ## is the protocol clean, and its generated code that of the protocol?
+	cd $(PROTO) && $(TOOLS)/$(BUF)/buf lint
+	fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; cp -R $(PROTO)/. "$$fresh"; \
+		(cd "$$fresh" && find . -name '*.pb.go' -delete && PATH="$(PROTO_PATH):$$PATH" buf generate); \
+		diff -r $(PROTO) "$$fresh" || { echo 'hint: run `make proto` and commit what it changes' >&2; exit 1; }
+
+PROTO_PATH := $(TOOLS)/$(BUF):$(TOOLS)/$(PROTOC_GEN_GO):$(TOOLS)/$(PROTOC_GEN_GO_GRPC)
+.PHONY: proto-tools
+proto-tools: $(TOOLS)/$(BUF) $(TOOLS)/$(PROTOC_GEN_GO) $(TOOLS)/$(PROTOC_GEN_GO_GRPC)
+
+# Each tool is a directory NAME@VERSION that appears only when it is complete.
+MODULE_golangci-lint      := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+MODULE_gofumpt            := mvdan.cc/gofumpt
+MODULE_buf                := github.com/bufbuild/buf/cmd/buf
+MODULE_protoc-gen-go      := google.golang.org/protobuf/cmd/protoc-gen-go
+MODULE_protoc-gen-go-grpc := google.golang.org/grpc/cmd/protoc-gen-go-grpc
+
+$(TOOLS)/%:
+	$(AS) mkdir -p $@.new
+	$(AS) env $(GO_ENV) GOBIN=$@.new $(GO) install $(MODULE_$(firstword $(subst @, ,$*)))@$(lastword $(subst @, ,$*))
+	$(AS) mv -T $@.new $@
