@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -142,18 +141,16 @@ func (a *app) house() (*machines.House, error) {
 		Pool:    addr.DefaultPool(),
 		Drivers: map[spec.Driver]driver.Driver{
 			spec.DriverSystemd: systemd.New(),
-			spec.DriverDirect:  direct.New(direct.Config{RuntimeDir: machines.RuntimeDir}),
+			spec.DriverDirect:  direct.New(direct.Config{RuntimeDir: machines.RuntimeDir, Warn: func(m string) { a.log.Warn(m) }}),
 		},
 		Tell: a.progress.tell,
 	}, nil
 }
 
 func (a *app) plugins() *pluginhost.Host {
-	dirs := []string{"/usr/local/lib/nspawn-build/plugins", "/usr/lib/nspawn-build/plugins"}
-	if self, err := os.Executable(); err == nil {
-		dirs = append([]string{filepath.Join(filepath.Dir(self), "plugins")}, dirs...)
+	return &pluginhost.Host{
+		Directories: pluginhost.DefaultDirectories(), RuntimeDir: machines.RuntimeDir, Log: logrus.NewEntry(a.log),
 	}
-	return &pluginhost.Host{Directories: dirs, RuntimeDir: machines.RuntimeDir, Log: logrus.NewEntry(a.log)}
 }
 
 // result prints a result: v as JSON, or what text prints.

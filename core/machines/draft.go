@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/addr"
@@ -37,7 +39,7 @@ func (h *House) askPlugin(ctx context.Context, s spec.Spec, made *making) (err e
 	if err := h.toolsReady(listing.Description, s.Distro); err != nil {
 		return err
 	}
-	session, err := h.Plugins.Start(ctx, listing, pluginhost.Grants{})
+	session, err := h.Plugins.Start(ctx, listing, pluginhost.Grants{Readable: readable(req)})
 	if err != nil {
 		return err
 	}
@@ -54,7 +56,9 @@ func (h *House) askPlugin(ctx context.Context, s spec.Spec, made *making) (err e
 	}
 	made.pluginName, made.request = listing.Name, answer.Resolved
 	made.plugin = func(ctx context.Context, req sdk.Request, report sdk.Reporter) (facts sdk.Facts, err error) {
-		grants := pluginhost.Grants{Target: req.Target, CacheDirectory: req.CacheDirectory, WorkDirectory: req.WorkDirectory}
+		grants := pluginhost.Grants{
+			Target: req.Target, CacheDirectory: req.CacheDirectory, WorkDirectory: req.WorkDirectory, Readable: readable(req),
+		}
 		session, err := h.Plugins.Start(ctx, listing, grants)
 		if err != nil {
 			return sdk.Facts{}, err
@@ -63,6 +67,28 @@ func (h *House) askPlugin(ctx context.Context, s spec.Spec, made *making) (err e
 		return session.Bootstrap(ctx, req, report)
 	}
 	return nil
+}
+
+// readable are the files that a request names and that a plugin must be able to
+// read although they may be in /tmp, which it has to itself.
+func readable(req sdk.Request) []string {
+	var paths []string
+	if req.Keyring != "" {
+		paths = append(paths, req.Keyring)
+	}
+	for _, m := range req.Mirrors {
+		for _, scheme := range []string{"file://", "copy://"} {
+			if p, ok := strings.CutPrefix(m, scheme); ok {
+				// What follows a variable of the tool's own is below it.
+				p, _, _ = strings.Cut(p, "$")
+				paths = append(paths, filepath.Clean("/"+p))
+			}
+		}
+	}
+	return slices.DeleteFunc(paths, func(p string) bool {
+		_, err := os.Stat(p)
+		return err != nil // the plugin will say so in its own words
+	})
 }
 
 // draft is the record of a machine that does not exist yet, with everything

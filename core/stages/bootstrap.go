@@ -178,10 +178,17 @@ func (b *Bootstrap) tidy(ctx context.Context) error {
 	if t.Staging == "" {
 		return nil
 	}
+	there, err := b.identify(t.Path)
+	published := err == nil && there != (rootfs.Identity{}) && there == t.Root
 	if err := b.remove(ctx, t.Staging, t.StagingID); err != nil {
 		return err
 	}
-	return b.Record.Update(func(m *store.Machine) { m.Tree.Staging, m.Tree.StagingID = "", rootfs.Identity{} })
+	return b.Record.Update(func(m *store.Machine) {
+		m.Tree.Staging, m.Tree.StagingID = "", rootfs.Identity{}
+		if !published { // it went with the hidden directory
+			m.Tree.Root = rootfs.Identity{}
+		}
+	})
 }
 
 // remove removes a directory of ours. One whose identity did not make it into

@@ -129,7 +129,6 @@ func (n *Network) Apply(ctx context.Context) error {
 // Undo takes the machine out of the host's files. Those in the tree go with
 // the tree.
 func (n *Network) Undo(ctx context.Context) error {
-	m := n.Record.Machine()
 	return n.Exclusive(ctx, func() error {
 		files, err := n.hostFiles(true)
 		if err != nil {
@@ -302,4 +301,3 @@ func ResolveDNS(d spec.DNS, uplinks []netip.Addr, stub netip.Addr) ([]netip.Addr
 
 // ErrNoUplink says that the host asks no DNS server that a machine could ask.
 var ErrNoUplink = errors.New("this host asks no DNS server that a machine could reach")
-
