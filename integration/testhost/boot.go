@@ -24,7 +24,7 @@ func (h *Host) boot(ctx context.Context) error {
 	const ownProc = `mount --make-rslave / && mount -t proc proc /proc && exec "$@"`
 	cmd := exec.Command("sh", "-c", ownProc, "sh",
 		"systemd-nspawn", "--quiet", "--keep-unit", "--register=no", "--boot",
-		"--machine="+h.name, "--directory="+h.tree(), "--private-network",
+		"--machine="+h.name, "--directory="+h.layers.tree(), "--private-network",
 		"--capability=all", "--system-call-filter=@known", // its own machines need what a real host has
 		"--link-journal=no", "--resolv-conf=off", "--timezone=off", "--tmpfs=/var/tmp")
 	cmd.Env = append(os.Environ(), "SYSTEMD_LOG_TARGET=console") // which is not the choice of a PID 1
@@ -76,9 +76,10 @@ func (h *Host) up(ctx context.Context) error {
 	return nil
 }
 
-// runOuter starts the process that holds the host, in the host's cgroups. It
-// dies with this test process, and everything in it with its PID namespace.
-func (h *Host) runOuter(cmd *exec.Cmd, prepare func() error) error {
+// runOuter starts the process that holds the host, in the host's cgroups, with
+// the host's root mounted, and in a network unless that is nil. It dies with
+// this test process, and everything in it with its PID namespace.
+func (h *Host) runOuter(cmd *exec.Cmd, network *os.File) error {
 	console, err := os.Create(filepath.Join(h.dir, "console"))
 	if err != nil {
 		return fmt.Errorf("make the console's log: %w", err)
@@ -98,7 +99,14 @@ func (h *Host) runOuter(cmd *exec.Cmd, prepare func() error) error {
 	}
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	h.outer = cmd
-	wait, err := startFrom(cmd, cgroups, prepare)
+	wait, err := startFrom(cmd, cgroups, func() error {
+		if network != nil {
+			if err := unix.Setns(int(network.Fd()), unix.CLONE_NEWNET); err != nil {
+				return fmt.Errorf("enter the host's network: %w", err)
+			}
+		}
+		return h.layers.mount()
+	})
 	if err != nil {
 		return fmt.Errorf("start %s: %w", cmd.Args[0], err)
 	}

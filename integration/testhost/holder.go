@@ -47,9 +47,8 @@ func init() {
 // hold starts a host without systemd.
 func (h *Host) hold(ctx context.Context) error {
 	// No resolver runs here: the file is the one of a host that never had one.
-	resolv := filepath.Join(h.tree(), "etc/resolv.conf")
-	if err := errors.Join(os.Remove(resolv), os.WriteFile(resolv, []byte(hostResolver), 0o644)); err != nil {
-		return fmt.Errorf("write the host's resolv.conf: %w", err)
+	if err := h.layers.write("resolv.conf", hostResolver, 0o644); err != nil {
+		return err
 	}
 	ns, err := newNetwork()
 	if err != nil {
@@ -91,7 +90,7 @@ func (h *Host) startHolder(network *os.File) (<-chan struct{}, error) {
 	if err != nil {
 		return nil, err
 	}
-	order := held{Tree: h.tree()}
+	order := held{Tree: h.layers.tree()}
 	for _, hierarchy := range found {
 		order.Cgroups = append(order.Cgroups, heldCgroup{hierarchy, filepath.Join(hierarchy.Mount, cgroupPrefix+h.name)})
 	}
@@ -111,7 +110,7 @@ func (h *Host) startHolder(network *os.File) (<-chan struct{}, error) {
 			Setsid:     true,
 		},
 	}
-	if err := h.runOuter(cmd, func() error { return unix.Setns(int(network.Fd()), unix.CLONE_NEWNET) }); err != nil {
+	if err := h.runOuter(cmd, network); err != nil {
 		_ = reader.Close()
 		return nil, err
 	}

@@ -65,7 +65,7 @@ func enterTree(order held) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
-	if err := unix.Mount(order.Tree, order.Tree, "", unix.MS_BIND, ""); err != nil {
+	if err := unix.Mount(order.Tree, order.Tree, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("bind the host's tree: %w", err)
 	}
 	for _, m := range treeMounts(order.Cgroups) {

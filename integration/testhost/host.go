@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +32,7 @@ type Host struct {
 	direct  bool   // PID 1 is not systemd
 	name    string // also that of its directory and cgroups
 	dir     string
+	layers  layers
 	leader  int // PID 1 as this machine numbers it
 	outer   *exec.Cmd
 	ended   chan struct{} // closed when outer was waited for
@@ -117,7 +117,8 @@ func (h *Host) prepare(t testing.TB, o Options) error {
 		}
 		return removeTree(dir)
 	})
-	if err := copyTree(ctx, base, h.tree()); err != nil {
+	h.layers = layers{base: base, dir: dir}
+	if err := h.layers.prepare(ctx); err != nil {
 		return err
 	}
 	if !o.NoMachineID {
@@ -154,14 +155,8 @@ func (h *Host) connect(host *os.File) error {
 func (h *Host) identify() error {
 	id := make([]byte, 16)
 	_, _ = rand.Read(id) // never fails
-	if err := os.WriteFile(filepath.Join(h.tree(), "etc/machine-id"), []byte(hex.EncodeToString(id)+"\n"), 0o444); err != nil {
-		return fmt.Errorf("give the host an identity: %w", err)
-	}
-	return nil
+	return h.layers.write("machine-id", hex.EncodeToString(id)+"\n", 0o444)
 }
-
-// tree is the host's root as this machine sees it; Path is what a test wants.
-func (h *Host) tree() string { return filepath.Join(h.dir, "tree") }
 
 // undo remembers what ends something that was begun.
 func (h *Host) undo(f func() error) { h.cleanup = append(h.cleanup, f) }

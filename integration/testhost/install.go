@@ -23,7 +23,9 @@ var staged = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	keepStaged = release
-	out, err := exec.Command("make", "--directory="+root, "install", "DESTDIR="+filepath.Join(dir, "product"), "PREFIX=/usr/local").CombinedOutput()
+	// BIN, so that a build by hand in the same clone and this one do not meet.
+	out, err := exec.Command("make", "--directory="+root, "install", "BIN="+filepath.Join(dir, "bin"),
+		"DESTDIR="+filepath.Join(dir, "product"), "PREFIX=/usr/local").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("make install: %w\n%s", err, out)
 	}
@@ -62,7 +64,7 @@ func (h *Host) InstallProduct(t testing.TB) {
 	if err != nil {
 		t.Fatalf("install nspawn-build: %v", err)
 	}
-	out, err := exec.CommandContext(t.Context(), "cp", "--archive", filepath.Join(dir, "product")+"/.", h.tree()).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "cp", "--archive", filepath.Join(dir, "product")+"/.", h.Path("/")).CombinedOutput()
 	if err != nil {
 		t.Fatalf("install nspawn-build on the host: %v: %s", err, out)
 	}
@@ -70,8 +72,9 @@ func (h *Host) InstallProduct(t testing.TB) {
 
 // The fixture on a host.
 const (
-	fixtureBinary  = "nspawn-build-plugin-fixture"
-	fixtureTarball = "/var/lib/nspawn-build-fixture/trixie.tar.zst"
+	fixtureBinary   = "nspawn-build-plugin-fixture"
+	pluginDirectory = "/usr/local/lib/nspawn-build/plugins"
+	fixtureTarball  = "/var/lib/nspawn-build-fixture/trixie.tar.zst"
 )
 
 // InstallFixture adds the distribution "fixture" to an installed nspawn-build:
@@ -90,6 +93,6 @@ func (h *Host) InstallFixture(t testing.TB) {
 		t.Fatalf("make the fixture's tarball: %v", err)
 	}
 	h.CopyIn(t, tarball, fixtureTarball)
-	h.CopyIn(t, filepath.Join(dir, fixtureBinary), "/root/"+fixtureBinary)
-	h.MustRun(t, "nspawn-build", "plugin", "install", "/root/"+fixtureBinary)
+	h.CopyIn(t, filepath.Join(dir, fixtureBinary), filepath.Join(pluginDirectory, fixtureBinary))
+	h.MustRun(t, "nspawn-build", "plugin-lock", pluginDirectory)
 }

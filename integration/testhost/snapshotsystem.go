@@ -39,6 +39,9 @@ func (h *Host) network(_ context.Context, s Snapshot) error {
 			return fmt.Errorf("list addresses: %w", err)
 		}
 		for _, a := range addresses {
+			if a.IP.IsLinkLocalUnicast() {
+				continue // comes by itself, a second or two after its link
+			}
 			s["address "+a.IPNet.String()] = names[a.LinkIndex]
 		}
 		routes, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{}, netlink.RT_FILTER_TABLE)
@@ -47,7 +50,7 @@ func (h *Host) network(_ context.Context, s Snapshot) error {
 		}
 		for _, r := range routes {
 			if r.Dst != nil && r.Dst.IP.IsLinkLocalUnicast() {
-				continue // comes with its address, once that was checked for duplicates
+				continue // as its address does
 			}
 			s[fmt.Sprintf("route %s table %d", r.Dst, r.Table)] = fmt.Sprintf("via %s dev %s src %s", r.Gw, names[r.LinkIndex], r.Src)
 		}

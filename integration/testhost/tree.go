@@ -146,13 +146,3 @@ func (d debian) asHost(tree, suite string) error {
 	}
 	return nil
 }
-
-// copyTree makes a host's own copy: a real file system, since nested machines
-// need idmapped mounts and an overlay has none.
-func copyTree(ctx context.Context, from, to string) error {
-	out, err := exec.CommandContext(ctx, "cp", "--archive", "--reflink=auto", from, to).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("copy the host's tree: %w: %s", err, out)
-	}
-	return nil
-}
