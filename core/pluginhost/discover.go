@@ -1,0 +1,160 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// List returns every plugin that is there, in the order in which they are
+// looked for. Each is described by itself or has an Err that says why it is not
+// used.
+func (h *Host) List(ctx context.Context) ([]Listing, error) {
+	found, err := h.find()
+	if err != nil {
+		return nil, err
+	}
+	h.describe(ctx, found, func(*Listing) bool { return true })
+	return found, ctx.Err()
+}
+
+// ForDistro returns the one plugin that makes distro. An error that wraps
+// ErrNoPlugin lists the distros that there are plugins for.
+func (h *Host) ForDistro(ctx context.Context, distro string) (Listing, error) {
+	found, err := h.find()
+	if err != nil {
+		return Listing{}, err
+	}
+	claims := func(l *Listing) bool { return l.distros == nil || slices.Contains(l.distros, distro) }
+	h.describe(ctx, found, claims)
+	if ctx.Err() != nil {
+		return Listing{}, ctx.Err()
+	}
+	var matches []Listing
+	var faults []error
+	for _, l := range found {
+		switch {
+		case l.Err == nil && slices.Contains(l.distros, distro):
+			matches = append(matches, l)
+		case l.Err != nil && !errors.Is(l.Err, errHidden):
+			faults = append(faults, l.Err)
+		}
+	}
+	switch len(matches) {
+	case 0:
+		return Listing{}, noPlugin(distro, found, faults)
+	case 1:
+		return matches[0], nil
+	}
+	e := &AmbiguousError{Distro: distro}
+	for _, l := range matches {
+		e.Paths = append(e.Paths, l.Path)
+	}
+	return Listing{}, e
+}
+
+// noPlugin says what there is instead, and which plugins could not be asked.
+func noPlugin(distro string, found []Listing, faults []error) error {
+	var known []string
+	for _, l := range found {
+		if l.Err == nil {
+			known = append(known, l.distros...)
+		}
+	}
+	slices.Sort(known)
+	list := strings.Join(slices.Compact(known), ", ")
+	if list == "" {
+		list = "none"
+	}
+	err := fmt.Errorf("distro %q: %w; there are plugins for: %s", distro, ErrNoPlugin, list)
+	return errors.Join(append([]error{err}, faults...)...)
+}
+
+// errHidden is the cause that a plugin is not used for another of its name.
+var errHidden = errors.New("a plugin of the same name comes first")
+
+// find verifies every plugin that is there.
+func (h *Host) find() ([]Listing, error) {
+	var found []Listing
+	first := map[string]string{}
+	for _, dir := range h.Directories {
+		names, err := list(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range names {
+			name, ok := pluginName(file)
+			if !ok {
+				continue
+			}
+			l := Listing{Name: name, Path: filepath.Join(dir, file)}
+			if other, taken := first[name]; taken {
+				l.Err = &RefusedError{Path: l.Path, Reason: other + " is used instead", Err: errHidden}
+				found = append(found, l)
+				continue
+			}
+			first[name] = l.Path
+			b, err := h.verify(l.Path)
+			if err != nil {
+				l.Err = err
+			} else {
+				l.SHA256, l.Version, l.distros = b.sum, b.entry.Version, b.entry.Distros
+				b.close()
+			}
+			found = append(found, l)
+		}
+	}
+	return found, nil
+}
+
+// list returns the names in dir, sorted; none when it does not exist. Whether
+// they are to be trusted is for verify to say.
+func list(dir string) ([]string, error) {
+	f, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // only read from
+	names, err := f.Readdirnames(-1)
+	slices.Sort(names)
+	return names, err
+}
+
+// describe asks all verified plugins that are wanted, at the same time.
+func (h *Host) describe(ctx context.Context, found []Listing, wanted func(*Listing) bool) {
+	var asking sync.WaitGroup
+	for i := range found {
+		l := &found[i]
+		if l.Err != nil || !wanted(l) {
+			continue
+		}
+		asking.Go(func() { l.Err = h.ask(ctx, l) })
+	}
+	asking.Wait()
+}
+
+// ask fills in a listing's description.
+func (h *Host) ask(ctx context.Context, l *Listing) (err error) {
+	session, err := h.Start(ctx, *l, Grants{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, session.Close()) }()
+	l.Description = session.description
+	l.distros = nil
+	for _, d := range l.Description.Distros {
+		l.distros = append(l.distros, d.Name)
+	}
+	return nil
+}

@@ -1,0 +1,340 @@
+package pluginhost
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	goplugin "github.com/hashicorp/go-plugin"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+
+	"github.com/nspawn-build/nspawn-build/core/sdk"
+	pb "github.com/nspawn-build/nspawn-build/core/sdk/proto/nspawnbuild/bootstrap/v1"
+)
+
+// stub is a plugin for one distro, named after its mode, that does what
+// bootstrap does.
+type stub struct {
+	mode      string
+	describe  func()
+	bootstrap func(context.Context, sdk.Request, sdk.Reporter) (sdk.Facts, error)
+}
+
+func (s stub) Describe(context.Context) (sdk.Description, error) {
+	if s.describe != nil {
+		s.describe()
+	}
+	return sdk.Description{
+		Name: s.mode, Version: "1.0.0",
+		Distros: []sdk.Distro{{Name: s.mode + "-os", Title: "An OS", DefaultRelease: "1"}},
+	}, nil
+}
+
+func (s stub) Validate(_ context.Context, req sdk.Request) (sdk.Validation, error) {
+	if s.mode == "hang-validate" {
+		select {}
+	}
+	req.Release = "1"
+	return sdk.Validation{Resolved: req}, nil
+}
+
+func (s stub) Plan(context.Context, sdk.Request) (sdk.Plan, error) {
+	return sdk.Plan{}, &sdk.Failure{Code: sdk.CodeMirror, Message: "no plan", Hint: "make one", Tail: []string{"tail"}}
+}
+
+func (s stub) Bootstrap(ctx context.Context, req sdk.Request, to sdk.Reporter) (sdk.Facts, error) {
+	if s.bootstrap == nil {
+		return sdk.Facts{PackageManager: "apt-get"}, nil
+	}
+	return s.bootstrap(ctx, req, to)
+}
+
+// A bootstrap is what a stub may do.
+type bootstrap = func(context.Context, sdk.Request, sdk.Reporter) (sdk.Facts, error)
+
+// modes are the ways in which the test binary is a plugin, by its name.
+var modes = map[string]func(mode string){
+	"good": func(mode string) { sdk.Serve(stub{mode: mode, bootstrap: doGood}) },
+	"liar": func(string) { sdk.Serve(stub{mode: "somebody-else"}) },
+	"wait": func(mode string) { sdk.Serve(stub{mode: mode, bootstrap: doWait}) },
+	"panic": func(mode string) {
+		sdk.Serve(stub{mode: mode, bootstrap: func(context.Context, sdk.Request, sdk.Reporter) (sdk.Facts, error) {
+			panic("the plugin's own fault")
+		}})
+	},
+	"panic-early": func(string) { panic("too early") },
+	"exit-early":  func(string) { fmt.Fprintln(os.Stderr, "no keyring"); os.Exit(3) },
+	"hang-early":  func(string) { select {} },
+	"hang-describe": func(mode string) {
+		sdk.Serve(stub{mode: mode, describe: func() { select {} }})
+	},
+	"hang-validate": func(mode string) { sdk.Serve(stub{mode: mode}) },
+	"hang-socket":   hangAfterHandshake,
+	"stop-early":    func(string) { stopSelf(); select {} },
+	"stop": func(mode string) {
+		sdk.Serve(stub{mode: mode, bootstrap: func(_ context.Context, _ sdk.Request, to sdk.Reporter) (sdk.Facts, error) {
+			to.Line("stopping")
+			time.Sleep(20 * time.Millisecond)
+			stopSelf()
+			select {}
+		}})
+	},
+	"deaf": func(mode string) {
+		sdk.Serve(stub{mode: mode, bootstrap: func(_ context.Context, _ sdk.Request, to sdk.Reporter) (sdk.Facts, error) {
+			to.Line("deaf")
+			select {}
+		}})
+	},
+	"silent": func(mode string) {
+		sdk.Serve(stub{mode: mode, bootstrap: func(ctx context.Context, _ sdk.Request, _ sdk.Reporter) (sdk.Facts, error) {
+			select {}
+		}})
+	},
+	"flood": func(mode string) {
+		flood()
+		sdk.Serve(stub{mode: mode, bootstrap: func(context.Context, sdk.Request, sdk.Reporter) (sdk.Facts, error) {
+			flood()
+			return sdk.Facts{}, nil
+		}})
+	},
+	"flood-stdout": func(mode string) {
+		sdk.Serve(stub{mode: mode, bootstrap: func(context.Context, sdk.Request, sdk.Reporter) (sdk.Facts, error) {
+			line := []byte(strings.Repeat("x", 70_000) + "\n")
+			for range 100 { // to the real one, which go-plugin has replaced
+				if _, err := unix.Write(1, line); err != nil {
+					return sdk.Facts{}, err
+				}
+			}
+			return sdk.Facts{}, nil
+		}})
+	},
+	"long-line": func(mode string) {
+		fmt.Println(strings.Repeat("x", 70_000))
+		sdk.Serve(stub{mode: mode})
+	},
+	"garbage": func(string) { fmt.Println("\x1b[31mhello\x1b[0m"); select {} },
+	"json": func(mode string) {
+		fmt.Fprintln(os.Stderr, `{"@message": 1}`)
+		fmt.Fprintln(os.Stderr, `{"@level": {}, "@timestamp": []}`)
+		sdk.Serve(stub{mode: mode})
+	},
+	"foreign-socket": func(string) { printHandshake("1|1|unix|/run/foreign.sock|grpc|"); select {} },
+	"dotdot-socket": func(string) {
+		printHandshake("1|1|unix|" + os.Getenv("PLUGIN_UNIX_SOCKET_DIR") + "/../foreign.sock|grpc|")
+		select {}
+	},
+	"link-socket": linkSocket,
+	"tcp-socket":  func(string) { printHandshake("1|1|tcp|127.0.0.1:22|grpc|"); select {} },
+	"plain":       func(string) { fmt.Println("1|1|unix|" + os.Getenv("PLUGIN_UNIX_SOCKET_DIR") + "/s|grpc"); select {} },
+	"version-two": func(string) {
+		printHandshake("1|2|unix|" + os.Getenv("PLUGIN_UNIX_SOCKET_DIR") + "/s|grpc|")
+		select {}
+	},
+	"no-end":   raw(),
+	"two-ends": raw(finished(), finished()),
+	"late":     raw(finished(), &pb.BootstrapResponse{Event: &pb.BootstrapResponse_Progress{Progress: &pb.Progress{Done: 1}}}),
+	"messy":    func(mode string) { sdk.Serve(stub{mode: mode, bootstrap: doMess}) },
+	"look":     func(mode string) { sdk.Serve(stub{mode: mode, bootstrap: doLook}) },
+	"write":    func(mode string) { sdk.Serve(stub{mode: mode, bootstrap: doWrite}) },
+}
+
+func modeNames() []string { return slices.Sorted(maps.Keys(modes)) }
+
+func misbehave(mode string) {
+	if f := modes[mode]; f != nil {
+		f(mode)
+	}
+}
+
+func stopSelf() { _ = unix.Kill(os.Getpid(), unix.SIGSTOP) }
+
+func flood() {
+	line := []byte(strings.Repeat("E: something is wrong, over and over again, \x1b[31mlook\x1b[0m at it ", 15) + "\n")
+	for written := 0; written < 50<<20; written += len(line) {
+		_, _ = os.Stderr.Write(line)
+	}
+	fmt.Fprintln(os.Stderr, "the last line")
+}
+
+func printHandshake(line string) { fmt.Println(line + strings.Repeat("A", 100)) }
+
+// hangAfterHandshake listens and never answers.
+func hangAfterHandshake(string) {
+	path := os.Getenv("PLUGIN_UNIX_SOCKET_DIR") + "/s"
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrUnix{Name: path})
+	}
+	if err == nil {
+		err = unix.Listen(fd, 8)
+	}
+	if err != nil {
+		panic(err)
+	}
+	printHandshake("1|1|unix|" + path + "|grpc|")
+	select {}
+}
+
+// linkSocket gives an address that is a link to another place.
+func linkSocket(string) {
+	path := os.Getenv("PLUGIN_UNIX_SOCKET_DIR") + "/s"
+	if err := os.Symlink("/run/foreign.sock", path); err != nil {
+		panic(err)
+	}
+	printHandshake("1|1|unix|" + path + "|grpc|")
+	select {}
+}
+
+func finished() *pb.BootstrapResponse {
+	return &pb.BootstrapResponse{Event: &pb.BootstrapResponse_Finished{Finished: &pb.Finished{}}}
+}
+
+// raw is a plugin that was not made with the SDK and sends just these events.
+func raw(events ...*pb.BootstrapResponse) func(string) {
+	return func(mode string) {
+		goplugin.Serve(&goplugin.ServeConfig{
+			HandshakeConfig: sdk.Handshake(),
+			VersionedPlugins: map[int]goplugin.PluginSet{1: {
+				sdk.ServiceName: &rawPlugin{service: &rawService{mode: mode, events: events}},
+			}},
+			GRPCServer: goplugin.DefaultGRPCServer,
+		})
+	}
+}
+
+type rawPlugin struct {
+	goplugin.NetRPCUnsupportedPlugin
+	service *rawService
+}
+
+func (p *rawPlugin) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
+	pb.RegisterBootstrapServiceServer(s, p.service)
+	return nil
+}
+
+func (p *rawPlugin) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, nil
+}
+
+type rawService struct {
+	pb.UnimplementedBootstrapServiceServer
+	mode   string
+	events []*pb.BootstrapResponse
+}
+
+func (s *rawService) Describe(context.Context, *pb.DescribeRequest) (*pb.DescribeResponse, error) {
+	return &pb.DescribeResponse{Name: s.mode}, nil
+}
+
+func (s *rawService) Bootstrap(_ *pb.BootstrapRequest, to grpc.ServerStreamingServer[pb.BootstrapResponse]) error {
+	for _, e := range s.events {
+		if err := to.Send(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// doGood does a little of everything that a real plugin does.
+func doGood(ctx context.Context, req sdk.Request, to sdk.Reporter) (sdk.Facts, error) {
+	to.Phase("unpack")
+	if err := sdk.CheckTarget(req.Target); err != nil {
+		return sdk.Facts{}, err
+	}
+	for _, path := range []string{req.Target + "/etc", req.CacheDirectory + "/archives", req.WorkDirectory + "/conf"} {
+		if err := os.MkdirAll(path, 0o755); err != nil { //nolint:gosec // of a tree
+			return sdk.Facts{}, err
+		}
+	}
+	if err := os.WriteFile(req.Target+"/etc/os-release", []byte("ID=good\n"), 0o644); err != nil { //nolint:gosec // of a tree
+		return sdk.Facts{}, err
+	}
+	to.Progress(sdk.Progress{Done: 1, Total: 1, Unit: "packages"})
+	to.Warning("it is small", "add to it")
+	err := sdk.Command{Argv: []string{"echo", "done"}, OnLine: to.Line}.Run(ctx)
+	if err != nil {
+		return sdk.Facts{}, err
+	}
+	release, err := sdk.ReadOSRelease(req.Target)
+	return sdk.Facts{OSRelease: release, SSHUnits: []string{"ssh.service"}}, err
+}
+
+// doWait runs a tool until it is told to stop.
+func doWait(ctx context.Context, _ sdk.Request, to sdk.Reporter) (sdk.Facts, error) {
+	err := sdk.Command{Argv: []string{"sh", "-c", "echo waiting; sleep 1000"}, OnLine: to.Line}.Run(ctx)
+	return sdk.Facts{}, err
+}
+
+// doMess leaves daemons and mounts behind. The option "mark" is put into the
+// daemons' command lines.
+func doMess(ctx context.Context, req sdk.Request, to sdk.Reporter) (sdk.Facts, error) {
+	daemon := exec.CommandContext(context.WithoutCancel(ctx), "sh", "-c", //nolint:gosec // a test's own
+		`for i in 1 2; do (trap "" TERM INT HUP; setsid sh -c 'sleep 1000; : `+req.Options["mark"]+`' & ) & done; wait`)
+	daemon.SysProcAttr = nil
+	if err := daemon.Run(); err != nil {
+		return sdk.Facts{}, err
+	}
+	for _, dir := range []string{"proc", "dev"} {
+		path := filepath.Join(req.Target, dir)
+		if err := os.Mkdir(path, 0o755); err != nil { //nolint:gosec // of a tree
+			return sdk.Facts{}, err
+		}
+		if err := unix.Mount("tmpfs", path, "tmpfs", 0, ""); err != nil {
+			return sdk.Facts{}, fmt.Errorf("mounting %s: %w", path, err)
+		}
+	}
+	to.Line("messed")
+	if req.Options["then"] == "wait" {
+		<-ctx.Done()
+		return sdk.Facts{}, ctx.Err()
+	}
+	return sdk.Facts{}, nil
+}
+
+// doLook reports what a plugin can see of its host.
+func doLook(ctx context.Context, req sdk.Request, to sdk.Reporter) (sdk.Facts, error) {
+	script := `
+tr '\0' '\n' < /proc/$PPID/environ | sort | sed 's/^/plugin: /'
+tr '\0' '\n' < /proc/1/environ | sort | sed 's/^/first: /'
+env | sort | sed 's/^/tool: /'
+echo "processes: $(ls -d /proc/[0-9]* | wc -l)"
+echo "stdin: $(readlink /proc/$PPID/fd/0)"
+echo "host: $(hostname)"
+echo "tmp: $(ls -A /tmp | sort | tr '\n' ' ')"
+echo "null: $(echo x > /dev/null && echo works)"
+echo "shm: $(echo x > /dev/shm/x && echo works)"
+echo "core: $(ulimit -c)"
+`
+	if key := req.Options["read"]; key != "" {
+		script += "cat " + key + " " + key + "-dir/* | sed 's/^/read: /'\necho x 2>/dev/null > " + key + " || echo read-only\n"
+	}
+	return sdk.Facts{}, sdk.Command{Argv: []string{"sh", "-c", script}, OnLine: to.Line}.Run(ctx)
+}
+
+// doWrite tries to write to the directories that are the options' values.
+func doWrite(_ context.Context, req sdk.Request, to sdk.Reporter) (sdk.Facts, error) {
+	for _, name := range slices.Sorted(maps.Keys(req.Options)) {
+		err := os.WriteFile(filepath.Join(req.Options[name], "written"), nil, 0o600)
+		switch {
+		case err == nil:
+			to.Line(name + ": writable")
+		default:
+			to.Line(name + ": " + strings.TrimPrefix(err.Error()[strings.LastIndex(err.Error(), ":")+1:], " "))
+		}
+	}
+	device := filepath.Join(req.Target, "null")
+	if err := unix.Mknod(device, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))); err != nil { //nolint:gosec // a small number
+		return sdk.Facts{}, err
+	}
+	if err := os.WriteFile(device, []byte("x"), 0o600); err != nil {
+		return sdk.Facts{}, err
+	}
+	return sdk.Facts{}, nil
+}

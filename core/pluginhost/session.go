@@ -1,0 +1,276 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/nspawn-build/nspawn-build/core/sdk"
+)
+
+// Session is a plugin that runs. It implements sdk.Plugin. Close ends it.
+type Session struct {
+	host        *Host
+	process     *process
+	client      *goplugin.Client
+	plugin      *sdk.Client
+	description sdk.Description
+	grants      Grants
+	quarters    *quarters
+	drain       func() // of what it prints through go-plugin
+
+	closing sync.Once
+	closed  error
+}
+
+var _ sdk.Plugin = (*Session)(nil)
+
+// Start starts the plugin of a listing. It may write to the directories of
+// grants: give those of a Request for its Bootstrap, and none for the calls
+// that have no effects. The caller closes the session.
+func (h *Host) Start(ctx context.Context, l Listing, grants Grants) (_ *Session, err error) {
+	if l.Err != nil {
+		return nil, l.Err
+	}
+	if err := grants.check(); err != nil {
+		return nil, err
+	}
+	b, err := h.verify(l.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer b.close()
+	if l.SHA256 != "" && b.sum != l.SHA256 {
+		return nil, &RefusedError{Path: l.Path, Reason: "it was replaced since it was listed", Hint: "try again"}
+	}
+	q, err := takeQuarters(h.RuntimeDir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{host: h, grants: grants, quarters: q}
+	out := &output{log: h.log().WithField("plugin", l.Name)}
+	s.process = &process{name: l.Name, self: h.self(), binary: b, output: out}
+	written, drain := out.writer()
+	s.drain = drain
+	s.client = goplugin.NewClient(h.config(s.process, q.dir, grants, written))
+	if err := s.connect(ctx, l); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// config is what go-plugin is told.
+func (h *Host) config(p *process, dir string, grants Grants, written io.Writer) *goplugin.ClientConfig {
+	return &goplugin.ClientConfig{
+		HandshakeConfig:  sdk.Handshake(),
+		VersionedPlugins: sdk.VersionedPlugins(nil),
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		AutoMTLS:         true,
+		SkipHostEnv:      true,
+		Logger:           hclog.NewNullLogger(),
+		StartTimeout:     h.startTimeout() + time.Second, // connect is quicker
+		SyncStdout:       written,
+		SyncStderr:       written,
+		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir},
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(sdk.MaxMessage)),
+			grpc.WithContextDialer(p.dial),
+		},
+		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, socketDir string) (runner.Runner, error) {
+			p.agreed = handshake{plugin: p.name, dir: socketDir}
+			p.order = order{
+				Argv:     []string{sdk.BinaryPrefix + p.name},
+				Env:      append(pluginEnvironment(), cmd.Env...),
+				Writable: append(grants.writable(), socketDir),
+				Readable: grants.Readable,
+				Stamp:    p.binary.stamp,
+				Remount:  h.remount,
+			}
+			return p, nil
+		},
+	}
+}
+
+// connect starts the process and has it describe itself. However long any part
+// of that takes, it is over when the time is, because then the process is.
+func (s *Session) connect(ctx context.Context, l Listing) error {
+	limit := s.host.startTimeout()
+	ctx, cancel := context.WithTimeoutCause(ctx, limit,
+		fmt.Errorf("the %s plugin did not answer within %s of its start: %w", l.Name, limit, ErrUnresponsive))
+	defer cancel()
+	dispensed := make(chan error, 1)
+	go func() { dispensed <- s.dispense() }()
+	var err error
+	select {
+	case err = <-dispensed:
+	case <-ctx.Done():
+		s.process.kill()
+		<-dispensed
+		return context.Cause(ctx)
+	}
+	if err == nil {
+		s.description, err = s.plugin.Describe(ctx)
+	}
+	if err != nil {
+		return s.explain(ctx, err)
+	}
+	if s.description.Name != l.Name {
+		return &sdk.ProtocolError{
+			Rule:   "a plugin's name is that of its file",
+			Detail: fmt.Sprintf("%s calls itself %s", filepath.Base(l.Path), s.description.Name),
+		}
+	}
+	return nil
+}
+
+func (s *Session) dispense() error {
+	protocol, err := s.client.Client()
+	if err != nil {
+		return err
+	}
+	raw, err := protocol.Dispense(sdk.ServiceName)
+	if err != nil {
+		return err
+	}
+	plugin, ok := raw.(*sdk.Client)
+	if !ok {
+		return fmt.Errorf("go-plugin dispensed a %T", raw)
+	}
+	plugin.Silence, plugin.Grace = s.host.Silence, s.host.CancelGrace
+	s.plugin = plugin
+	return nil
+}
+
+// Describe implements sdk.Plugin. A session asks once, when it starts.
+func (s *Session) Describe(context.Context) (sdk.Description, error) { return s.description, nil }
+
+// Validate implements sdk.Plugin.
+func (s *Session) Validate(ctx context.Context, req sdk.Request) (sdk.Validation, error) {
+	ctx, cancel := s.deadline(ctx, "Validate")
+	defer cancel()
+	v, err := s.plugin.Validate(ctx, req)
+	return v, s.explain(ctx, err)
+}
+
+// Plan implements sdk.Plugin.
+func (s *Session) Plan(ctx context.Context, req sdk.Request) (sdk.Plan, error) {
+	ctx, cancel := s.deadline(ctx, "Plan")
+	defer cancel()
+	p, err := s.plugin.Plan(ctx, req)
+	return p, s.explain(ctx, err)
+}
+
+// Bootstrap implements sdk.Plugin. When ctx is done the plugin is asked to stop
+// and, if it does not, killed.
+func (s *Session) Bootstrap(ctx context.Context, req sdk.Request, report sdk.Reporter) (sdk.Facts, error) {
+	if err := s.grants.cover(req); err != nil {
+		return sdk.Facts{}, err
+	}
+	f, err := s.plugin.Bootstrap(ctx, req, report)
+	return f, s.explain(ctx, err)
+}
+
+func (s *Session) deadline(ctx context.Context, call string) (context.Context, context.CancelFunc) {
+	limit := orDefault(s.host.CallTimeout, 30*time.Second)
+	return context.WithTimeoutCause(ctx, limit,
+		fmt.Errorf("the %s plugin did not answer %s within %s: %w", s.process.name, call, limit, ErrUnresponsive))
+}
+
+// explain finds the reason behind an error of a call, which gRPC may know only
+// as a connection that broke. A plugin that can no longer be relied on is killed.
+func (s *Session) explain(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	var failure *sdk.Failure
+	if errors.As(err, &failure) {
+		return err
+	}
+	if errors.Is(err, ErrProtocol) || errors.Is(err, ErrUnresponsive) {
+		s.process.kill()
+		return fmt.Errorf("the %s plugin: %w", s.process.name, err)
+	}
+	s.process.ending(ctx, err)
+	if verdict := s.process.verdict(); verdict != nil {
+		return verdict
+	}
+	if ctx.Err() != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, ErrUnresponsive) {
+			s.process.kill()
+			return cause
+		}
+		return ctx.Err()
+	}
+	return fmt.Errorf("the %s plugin: %s", s.process.name, statusText(err))
+}
+
+// ending waits a little for the process to end if err may be of a connection
+// that broke for that.
+func (p *process) ending(ctx context.Context, err error) {
+	if code := status.Code(err); code != codes.Unavailable && code != codes.Unknown && code != codes.Canceled {
+		return
+	}
+	select {
+	case <-p.exited:
+	case <-ctx.Done():
+	case <-time.After(500 * time.Millisecond):
+	}
+}
+
+// statusText is the message of an error of gRPC's without its trimmings.
+func statusText(err error) string {
+	return sdk.Clean(status.Convert(err).Message(), sdk.MaxText)
+}
+
+// Close ends the plugin and everything that it started. It may be called more
+// than once.
+func (s *Session) Close() error {
+	s.closing.Do(func() { s.closed = s.end() })
+	return s.closed
+}
+
+// end asks the plugin to exit and kills it soon after. go-plugin's Kill waits
+// for answers, and a stopped plugin gives none, so that it is not relied on.
+func (s *Session) end() error {
+	if !s.process.started() {
+		s.drain()
+		return s.quarters.leave()
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); s.client.Kill() }()
+	select {
+	case <-done:
+	case <-time.After(time.Second):
+	}
+	s.process.kill()
+	if err := s.process.settle(10 * time.Second); err != nil {
+		return err // something hangs in the kernel; its directory is left as well
+	}
+	<-done
+	s.drain()
+	for _, w := range s.process.warnings() {
+		s.host.log().WithField("plugin", s.process.name).Warn(w)
+	}
+	return s.quarters.leave()
+}
+
+func (h *Host) self() string {
+	if h.Self != "" {
+		return h.Self
+	}
+	return "/proc/self/exe"
+}
+
+func (h *Host) startTimeout() time.Duration { return orDefault(h.StartTimeout, 10*time.Second) }
