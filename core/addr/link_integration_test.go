@@ -8,25 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nspawn-build/nspawn-build/integration/testhost"
 )
 
 // The real systemd-nspawn, in namespaces of its own, names its links as we do.
 func TestNspawnNamesItsLinksAsWeDo(t *testing.T) {
-	missing := func(what string) {
-		t.Helper()
-		if os.Getenv("CI") == "true" {
-			t.Fatal(what)
-		}
-		t.Skip(what)
-	}
-	if os.Geteuid() != 0 {
-		missing("needs root to run systemd-nspawn")
-	}
-	for _, tool := range []string{"systemd-nspawn", "unshare", "ip"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing(err.Error())
-		}
-	}
+	testhost.Require(t, "systemd-nspawn", "unshare", "ip")
 	tree := t.TempDir()
 	for _, d := range []string{"usr", "etc", "proc", "sys", "dev", "run", "tmp"} {
 		if err := os.Mkdir(filepath.Join(tree, d), 0o755); err != nil {

@@ -9,34 +9,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-// demand ends the test where a tool or right is missing: as a skip, but as a
-// failure where CI=true says that everything is meant to be there.
-func demand(t *testing.T, tools ...string) {
-	t.Helper()
-	missing := func(what string) {
-		t.Helper()
-		if os.Getenv("CI") == "true" {
-			t.Fatal(what)
-		}
-		t.Skip(what)
-	}
-	if os.Geteuid() != 0 {
-		missing("needs root to run systemd-nspawn")
-	}
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing(err.Error())
-		}
-	}
-}
+	"github.com/nspawn-build/nspawn-build/integration/testhost"
+)
 
 // The real systemd-nspawn, in mount and network namespaces of its own where
 // our file is the only settings file, understands every line of it and shows
 // a source of any name under a target of any name.
 func TestNspawnReadsOurSettings(t *testing.T) {
-	demand(t, "systemd-nspawn", "unshare")
+	testhost.Require(t, "systemd-nspawn", "unshare")
 	odd := filepath.Join(t.TempDir(), `100% a:b\c "d" [Exec] #;=`)
 	if err := os.WriteFile(odd, []byte("shown\n"), 0o644); err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ func (f *file) render(machine string) ([]byte, error) {
 // line is ignored), white space at an end (dropped), and a last backslash
 // (it joins the next line).
 func checkValue(name, value string) error {
-	why := ""
+	var why string
 	switch {
 	case !utf8.ValidString(value):
 		why = "is not UTF-8"
