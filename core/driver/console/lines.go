@@ -6,6 +6,7 @@ package console
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -46,11 +47,16 @@ func Last(lines []string, n int) []string {
 	return lines[max(0, len(lines)-max(n, 0)):]
 }
 
+// harmless is what systemd-nspawn prints last on a host whose /run is on disk.
+const harmless = "Attempted to remove disk file system"
+
 // Reason picks the line that most likely says why a machine did not come up:
 // the last one, as systemd-nspawn prints its complaint before it ends.
 func Reason(lines []string) string {
-	if len(lines) == 0 {
-		return "it printed nothing"
+	for _, line := range slices.Backward(lines) {
+		if !strings.HasPrefix(line, harmless) {
+			return line
+		}
 	}
-	return lines[len(lines)-1]
+	return "it printed nothing"
 }

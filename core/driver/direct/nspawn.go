@@ -86,8 +86,7 @@ func (s *supervisor) launch() (*nspawn, error) {
 		"LANG=C.UTF-8", "TERM=dumb", "NOTIFY_SOCKET=" + s.notify(),
 	}
 	cmd.Dir = "/"
-	// The kernel asks the machine to power off when we are killed.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // not to be killed with us
 	n := &nspawn{cmd: cmd, notify: socket, exited: make(chan struct{}), copied: make(chan struct{})}
 	if err := s.start(n); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting systemd-nspawn: %w", err), socket.close())
@@ -111,20 +110,29 @@ func (s *supervisor) start(n *nspawn) error {
 	defer func() { _ = spare.Close() }()
 	n.cmd.Stdin, n.cmd.Stdout, n.cmd.Stderr = spare, write, write
 
-	started := make(chan error)
-	go func() {
-		// The kernel counts the end of this thread as the end of us.
-		runtime.LockOSThread()
-		err := s.group.Start(n.cmd)
-		started <- err
-		if err == nil {
-			_ = n.cmd.Wait() // its state tells more
-			close(n.exited)
-		}
-	}()
-	if err := <-started; err != nil {
+	watcher, err := startWatcher()
+	if err != nil {
 		return errors.Join(err, read.Close())
 	}
+	runtime.LockOSThread()
+	err = s.group.Start(n.cmd)
+	runtime.UnlockOSThread()
+	if err == nil {
+		err = watcher.watch(n.cmd.Process.Pid)
+	}
+	if err != nil {
+		if n.cmd.Process != nil {
+			_ = n.cmd.Process.Kill()
+			_ = n.cmd.Wait() // it was killed
+		}
+		watcher.end()
+		return errors.Join(err, read.Close())
+	}
+	go func() {
+		_ = n.cmd.Wait() // its state tells more
+		watcher.end()
+		close(n.exited)
+	}()
 	go func() {
 		defer close(n.copied)
 		defer func() { _ = read.Close() }()

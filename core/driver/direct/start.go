@@ -20,7 +20,7 @@ import (
 type news struct {
 	Warning string `json:"warning,omitempty"`
 	Ready   bool   `json:"ready,omitempty"`
-	Busy    bool   `json:"busy,omitempty"` // another supervisor was faster
+	Busy    bool   `json:"busy,omitempty"`  // another supervisor was faster
 	Ended   bool   `json:"ended,omitempty"` // driver.ErrEnded, for the reason in Error
 	Error   string `json:"error,omitempty"`
 }

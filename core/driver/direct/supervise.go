@@ -64,7 +64,7 @@ func Supervise(ctx context.Context, c Config, name string) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, driver.ErrEnded):
-		lines, err := console.Tail(f.console(), 1)
+		lines, err := console.Tail(f.console(), 10)
 		if err != nil {
 			lines = []string{err.Error()}
 		}
