@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,6 +26,9 @@ type Command struct {
 	Stdin   string
 	Env     []string      // KEY=VALUE beside PATH, HOME, LANG and TERM
 	Timeout time.Duration // how long it may take; 5 minutes unless set
+	// KillOn sends SIGKILL to a command that was started by Start, in the very
+	// moment in which what it wrote to standard error matches.
+	KillOn *regexp.Regexp
 
 	stdin *os.File // in place of Stdin
 }

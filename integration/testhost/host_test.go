@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -216,5 +217,16 @@ func TestRemovingATreeNeverCrossesAMount(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(precious, "file")); err != nil {
 		t.Errorf("what was mounted there was emptied: %v", err)
+	}
+}
+
+func TestACommandIsKilledInTheMomentItSaysTheWord(t *testing.T) {
+	h := StartDirect(t, Options{})
+	p := h.Start(t, Command{
+		Args:   []string{"sh", "-c", "echo one >&2; echo two >&2; sleep 60; echo three >&2"},
+		KillOn: regexp.MustCompile("two"),
+	})
+	if r := p.Wait(t, 10*time.Second); r.Exit != 137 || r.Stderr != "one\ntwo\n" {
+		t.Errorf("it ended otherwise: %s", r)
 	}
 }

@@ -2,6 +2,7 @@ package testhost
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,11 +25,16 @@ type Process struct {
 func (h *Host) Start(t testing.TB, c Command) *Process {
 	t.Helper()
 	stdout, stderr := newTranscript(), newTranscript()
+	started := make(chan *Process, 1)
+	stderr.when, stderr.then = c.KillOn, func() {
+		_ = (<-started).Signal(syscall.SIGKILL) // already gone shows in how it ended
+	}
 	p, err := h.spawn(c, stdout, stderr)
 	if err != nil {
 		t.Fatalf("start %q on the host: %v", c.Args, err)
 	}
 	p.Stdout, p.Stderr = stdout, stderr
+	started <- p
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("%q printed:\n%s%s", c.Args, stdout, stderr)
@@ -64,6 +70,8 @@ type Transcript struct {
 	mu   sync.Mutex
 	text strings.Builder
 	grew chan struct{} // closed at the next write
+	when *regexp.Regexp
+	then func() // called once, when the text matches
 }
 
 func newTranscript() *Transcript { return &Transcript{grew: make(chan struct{})} }
@@ -74,7 +82,12 @@ func (s *Transcript) Write(p []byte) (int, error) {
 	defer s.mu.Unlock()
 	close(s.grew)
 	s.grew = make(chan struct{})
-	return s.text.Write(p)
+	n, err := s.text.Write(p)
+	if s.when != nil && s.when.MatchString(s.text.String()) {
+		s.when = nil
+		s.then()
+	}
+	return n, err
 }
 
 // String is all of it until now.
