@@ -52,8 +52,8 @@ func subcommand(c *cli.Command, name string) *cli.Command {
 	return nil
 }
 
-// handsOn says that a command passes the arguments after the first one on.
-const handsOn = "hands on"
+// handsOn says of a command that it passes what follows its first argument on.
+func handsOn(c *cli.Command) bool { return c.Name == "exec" || c.Name == "ssh" }
 
 // part separates flags from arguments.
 func part(words []string, c *cli.Command) (flags, arguments []string) {
@@ -64,7 +64,7 @@ func part(words []string, c *cli.Command) (flags, arguments []string) {
 			return flags, append(arguments, words[i+1:]...)
 		case !strings.HasPrefix(w, "-") || w == "-":
 			arguments = append(arguments, w)
-			if c.Category == handsOn {
+			if handsOn(c) {
 				rest := words[i+1:]
 				if len(rest) > 0 && rest[0] == "--" {
 					rest = rest[1:]

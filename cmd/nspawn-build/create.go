@@ -142,7 +142,7 @@ func (a *app) severalNames(ctx *cli.Context) error {
 	words := ctx.Args().Slice()
 	hint := "create takes one name; nspawn-build --help lists the commands"
 	if like := cli.SuggestCommand(a.cli.Commands, words[0]); like != "" {
-		hint = fmt.Sprintf("create takes one name; did you mean nspawn-build %s?", like)
+		hint = like
 	}
 	return &usageError{fmt.Sprintf("unexpected argument %q", strings.Join(words[1:], " ")), hint}
 }
@@ -211,7 +211,11 @@ func (a *app) create(ctx *cli.Context) error {
 		if res.Password != "" {
 			a.printf("  password  %s\n", res.Password)
 		}
-		a.printf("  log in    %s\n", res.SSH)
+		if w.Run.Boot {
+			a.printf("  log in    %s\n", res.SSH)
+		} else {
+			a.printf("  boot it   nspawn-build start %s\n", m.Name)
+		}
 	})
 }
 

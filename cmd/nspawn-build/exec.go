@@ -15,7 +15,6 @@ func (a *app) execCommand() *cli.Command {
 		Name:      "exec",
 		Usage:     "run a command in a running machine and return its exit status",
 		ArgsUsage: "NAME COMMAND [ARG...]",
-		Category:  handsOn,
 		Action: func(ctx *cli.Context) error {
 			v, err := a.running(ctx)
 			if err != nil {

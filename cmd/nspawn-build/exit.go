@@ -142,10 +142,10 @@ func judgeReadiness(err error) (verdict, bool) {
 	if !errors.As(err, &notReady) {
 		return verdict{}, false
 	}
-	if notReady.Rung.Reachable() {
-		return verdict{exitUnreachable, notReady.Hint}, true
+	if notReady.Rung < readiness.Addressed {
+		return verdict{exitBoot, notReady.Hint}, true
 	}
-	return verdict{exitBoot, notReady.Hint}, true
+	return verdict{exitUnreachable, notReady.Hint}, true
 }
 
 func judgeStage(err error) (verdict, bool) {

@@ -45,12 +45,13 @@ type progress struct {
 	log *logrus.Logger
 
 	mu     sync.Mutex
-	live   *liveLine // nil unless on a terminal
-	phases map[string]string
+	live   *liveLine         // nil unless on a terminal
+	phases map[string]string // of each stage, the current one
+	said   map[string]bool
 }
 
 func newProgress(log *logrus.Logger, stderr io.Writer) *progress {
-	p := &progress{log: log, phases: map[string]string{}}
+	p := &progress{log: log, phases: map[string]string{}, said: map[string]bool{}}
 	if fd, is := terminal(stderr); is {
 		p.live = startLiveLine(stderr, fd)
 		log.SetOutput(p.live)
@@ -111,12 +112,11 @@ func (p *progress) tell(e pipeline.Event) {
 // when a new phase begins.
 func (p *progress) advance(log *logrus.Entry, e pipeline.Event) {
 	if e.Text != "" {
-		if p.phases[e.Stage] == e.Text {
-			return
-		}
 		p.phases[e.Stage] = e.Text
-		if p.live == nil {
-			log.WithField("event", e.Kind).Info(e.Stage + ": " + e.Text)
+		// Tools take turns at unpacking and configuring: once is enough.
+		if said := e.Stage + ": " + e.Text; p.live == nil && !p.said[said] {
+			p.said[said] = true
+			log.WithField("event", e.Kind).Info(said)
 		}
 	}
 	text := p.phases[e.Stage]

@@ -19,7 +19,6 @@ func (a *app) sshCommand() *cli.Command {
 		Usage:       "log in to a running machine, or run a command there, over SSH",
 		ArgsUsage:   "NAME [COMMAND [ARG...]]",
 		Description: "The machine's host key is checked against the one that was made for it, and your own\nkeys are offered. The exit status is ssh's.",
-		Category:    handsOn,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "identity", Aliases: []string{"i"}, Usage: "offer the private key in `FILE`"},
 		},

@@ -9,6 +9,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/spec"
+	"github.com/nspawn-build/nspawn-build/core/stages"
 	"github.com/nspawn-build/nspawn-build/core/store"
 )
 
@@ -89,7 +90,19 @@ func (h *House) Create(ctx context.Context, w Wanted) (out Outcome, err error) {
 	if all, err = h.assemble(rec, made); err != nil {
 		return Outcome{}, err
 	}
+	h.warnOfLimits(rec.Machine())
 	return h.run(ctx, rec, w, h.decorate(all.Order(), journal), journal)
+}
+
+// warnOfLimits says which limits this host cannot keep.
+func (h *House) warnOfLimits(m store.Machine) {
+	d, err := h.driverOf(m.Driver)
+	if err != nil {
+		return
+	}
+	for _, reason := range d.Unenforced(m.Spec.Limits) {
+		h.Tell(pipeline.Event{Stage: stages.NameLimits, Kind: pipeline.Warning, Text: "not enforced on this host: " + reason})
+	}
 }
 
 // run runs the stages and settles the record by how that ends.
@@ -188,7 +201,7 @@ func differs(m store.Machine, wanted spec.Spec) error {
 // machine that is complete: only its user changes it from here on.
 func passwordDiffers(m store.Machine, plan []pipeline.Planned) error {
 	for _, p := range plan {
-		if p.Stage == "password" && len(p.Changes) > 0 {
+		if p.Stage == stages.NamePassword && len(p.Changes) > 0 {
 			return &ExistsError{Name: m.Name, Differences: []spec.Difference{
 				{Field: "access.password", Before: "as it is set in the machine", After: "another"},
 			}}

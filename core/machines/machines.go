@@ -161,8 +161,7 @@ func (h *House) assemble(rec *store.Record, making *making) (stages.All, error) 
 			Record: rec, Files: h.Files, Exclusive: h.exclusive, SystemdVersion: h.Host.SystemdVersion,
 		},
 		Limits: &stages.Limits{
-			Record: rec, Files: h.Files, Exclusive: h.exclusive, Unenforced: d.Unenforced, Tell: h.Tell,
-			Reload: h.onBus(m.Driver, (*host.Bus).ReloadUnits),
+			Record: rec, Files: h.Files, Exclusive: h.exclusive, Reload: h.onBus(m.Driver, (*host.Bus).ReloadUnits),
 		},
 		Boot: &stages.Boot{Record: rec, Driver: d, Machine: bootMachine, Tell: h.Tell},
 	}

@@ -72,7 +72,7 @@ func (b *Boot) Apply(ctx context.Context) (err error) {
 	}
 	target := readiness.Target{
 		Name: m.Name, Driver: b.Driver, Interface: m.Interface, Address: m.Address.Addr(),
-		HostKey: hostKey, User: "root", Auth: b.auth(m, probe),
+		HostKey: hostKey, Logins: b.logins(m, probe),
 	}
 	if m.Facts != nil {
 		target.ProbeHost = m.Facts.ProbeHost
@@ -80,12 +80,12 @@ func (b *Boot) Apply(ctx context.Context) (err error) {
 	return readiness.Prove(ctx, target, b.report)
 }
 
-// auth are the ways in that are proven.
-func (b *Boot) auth(m store.Machine, probe probeKey) []readiness.Auth {
-	ways := []readiness.Auth{{Label: "key", Method: ssh.PublicKeys(probe.signer)}}
+// logins are the ways in that are proven.
+func (b *Boot) logins(m store.Machine, probe probeKey) []readiness.Login {
+	ways := []readiness.Login{{Label: "key", Method: ssh.PublicKeys(probe.signer)}}
 	kind := m.Password()
 	if (kind == spec.PasswordGiven || kind == spec.PasswordGenerated) && !b.Secret.Empty() {
-		ways = append(ways, readiness.Auth{Label: "password", Method: ssh.Password(b.Secret.Reveal())})
+		ways = append(ways, readiness.Login{Label: "password", Method: ssh.Password(b.Secret.Reveal())})
 	}
 	return ways
 }
@@ -97,17 +97,16 @@ func (b *Boot) explain(ctx context.Context, m store.Machine, err error) error {
 		tail = nil
 	}
 	return &readiness.Error{
-		Rung: readiness.Started, Message: "the machine did not start",
+		Rung: readiness.LeaderRuns, Message: "the machine did not start",
 		Hint: "nspawn-build logs " + m.Name + " shows more where it is still there", Err: err, Journal: tail,
 	}
 }
 
-func (b *Boot) report(s readiness.Step) {
-	if s.Warning != "" {
-		b.Tell(pipeline.Event{Stage: b.Name(), Kind: pipeline.Warning, Text: s.Warning, Hint: s.Hint})
-		return
+func (b *Boot) report(r readiness.Rung) {
+	if r.Warning != "" {
+		b.Tell(pipeline.Event{Stage: b.Name(), Kind: pipeline.Warning, Text: r.Warning})
 	}
-	b.Tell(pipeline.Event{Stage: b.Name(), Kind: pipeline.Progress, Text: s.Rung.String()})
+	b.Tell(pipeline.Event{Stage: b.Name(), Kind: pipeline.Progress, Text: r.Step.String(), Item: r.Detail})
 }
 
 // Undo stops the machine.

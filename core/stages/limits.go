@@ -21,9 +21,6 @@ type Limits struct {
 	// Reload makes the service manager read its units again; nil where there
 	// is no service manager.
 	Reload func(ctx context.Context) error
-	// Unenforced names limits that this host cannot keep, with the reason.
-	Unenforced func(spec.Limits) []string
-	Tell       pipeline.Observer
 }
 
 // Name is "limits".
@@ -41,7 +38,6 @@ func (l *Limits) needed(m store.Machine) bool {
 func (l *Limits) Check(context.Context) ([]pipeline.Change, error) {
 	m := l.Record.Machine()
 	if !l.needed(m) {
-		l.warn(m)
 		return nil, nil
 	}
 	content, err := unitfile.LimitsDropIn{Machine: m.Name, Limits: m.Spec.Limits}.Render()
@@ -59,12 +55,6 @@ func (l *Limits) ours(content []byte) bool {
 	return unitfile.Made(content, l.Record.Machine().Name)
 }
 
-func (l *Limits) warn(m store.Machine) {
-	for _, reason := range l.Unenforced(m.Spec.Limits) {
-		l.Tell(pipeline.Event{Stage: l.Name(), Kind: pipeline.Warning, Text: "limit not enforced here: " + reason})
-	}
-}
-
 // Apply writes the drop-in.
 func (l *Limits) Apply(ctx context.Context) error {
 	m := l.Record.Machine()
@@ -72,7 +62,6 @@ func (l *Limits) Apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.warn(m)
 	return l.Exclusive(ctx, func() error {
 		if err := l.Files.Write(dropInPath(m.Name), content, 0o644, l.ours); err != nil {
 			return err
