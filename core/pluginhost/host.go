@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -49,6 +50,8 @@ type Host struct {
 
 	// remount makes the shim do without mount_setattr, as before Linux 5.12.
 	remount bool
+	// sums are the hashes of files by their stamps.
+	sums sync.Map
 }
 
 // Listing is one plugin that was found.

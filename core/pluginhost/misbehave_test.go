@@ -2,8 +2,14 @@ package pluginhost
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"maps"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,9 +37,13 @@ func (s stub) Describe(context.Context) (sdk.Description, error) {
 	if s.describe != nil {
 		s.describe()
 	}
+	distro := s.mode + "-os"
+	if s.mode == "twin" {
+		distro = "good-os"
+	}
 	return sdk.Description{
 		Name: s.mode, Version: "1.0.0",
-		Distros: []sdk.Distro{{Name: s.mode + "-os", Title: "An OS", DefaultRelease: "1"}},
+		Distros: []sdk.Distro{{Name: distro, Title: "An OS", DefaultRelease: "1"}},
 	}, nil
 }
 
@@ -62,6 +72,7 @@ type bootstrap = func(context.Context, sdk.Request, sdk.Reporter) (sdk.Facts, er
 // modes are the ways in which the test binary is a plugin, by its name.
 var modes = map[string]func(mode string){
 	"good": func(mode string) { sdk.Serve(stub{mode: mode, bootstrap: doGood}) },
+	"twin": func(mode string) { sdk.Serve(stub{mode: mode}) },
 	"liar": func(string) { sdk.Serve(stub{mode: "somebody-else"}) },
 	"wait": func(mode string) { sdk.Serve(stub{mode: mode, bootstrap: doWait}) },
 	"panic": func(mode string) {
@@ -163,7 +174,19 @@ func flood() {
 	fmt.Fprintln(os.Stderr, "the last line")
 }
 
-func printHandshake(line string) { fmt.Println(line + strings.Repeat("A", 100)) }
+// printHandshake prints a line that is well-formed, certificate and all.
+func printHandshake(line string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(line + base64.RawStdEncoding.EncodeToString(certificate))
+}
 
 // hangAfterHandshake listens and never answers.
 func hangAfterHandshake(string) {

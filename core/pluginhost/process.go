@@ -194,7 +194,13 @@ func (p *process) dial(ctx context.Context, _ string) (net.Conn, error) {
 	p.mu.Lock()
 	address := p.address
 	p.mu.Unlock()
-	return dial(ctx, address)
+	conn, err := dial(ctx, address)
+	if errors.Is(err, ErrProtocol) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.refused = err // gRPC would keep no more than the words
+	}
+	return conn, err
 }
 
 // kill ends the namespace: the kernel kills everything in it, also what is

@@ -66,6 +66,7 @@ func (h *Host) Start(ctx context.Context, l Listing, grants Grants) (_ *Session,
 	s.drain = drain
 	s.client = goplugin.NewClient(h.config(s.process, q.dir, grants, written))
 	if err := s.connect(ctx, l); err != nil {
+		s.process.kill() // there is nothing that it could still do well
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -202,6 +203,9 @@ func (s *Session) explain(ctx context.Context, err error) error {
 		s.process.kill()
 		return fmt.Errorf("the %s plugin: %w", s.process.name, err)
 	}
+	if verdict := s.process.verdict(); verdict != nil {
+		return verdict
+	}
 	s.process.ending(ctx, err)
 	if verdict := s.process.verdict(); verdict != nil {
 		return verdict
@@ -216,10 +220,12 @@ func (s *Session) explain(ctx context.Context, err error) error {
 	return fmt.Errorf("the %s plugin: %s", s.process.name, statusText(err))
 }
 
-// ending waits a little for the process to end if err may be of a connection
-// that broke for that.
+// ending waits a little for the process to end, or for the context to be done,
+// if err may come of either: gRPC can be quicker to tell.
 func (p *process) ending(ctx context.Context, err error) {
-	if code := status.Code(err); code != codes.Unavailable && code != codes.Unknown && code != codes.Canceled {
+	switch status.Code(err) {
+	case codes.Unavailable, codes.Unknown, codes.Canceled, codes.DeadlineExceeded:
+	default:
 		return
 	}
 	select {

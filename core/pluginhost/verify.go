@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,8 +39,9 @@ type binary struct {
 	entry lockEntry
 }
 
-// stamp changes when a file's content does.
+// stamp changes when a file's content does: nothing but the kernel sets a ctime.
 type stamp struct {
+	Device        uint64
 	Inode         uint64
 	Size          int64
 	CtimeSec      int64
@@ -52,7 +54,7 @@ func stampOf(f *os.File) (stamp, error) {
 		return stamp{}, err
 	}
 	//nolint:unconvert // the types differ between architectures
-	return stamp{st.Ino, st.Size, int64(st.Ctim.Sec), int64(st.Ctim.Nsec)}, nil
+	return stamp{uint64(st.Dev), st.Ino, st.Size, int64(st.Ctim.Sec), int64(st.Ctim.Nsec)}, nil
 }
 
 func (b *binary) close() { _ = b.file.Close() }
@@ -126,7 +128,7 @@ func (h *Host) vouched(f *os.File, path, dir string, trusted owners) (*binary, e
 	if err != nil {
 		return nil, err
 	}
-	sum, err := hash(f)
+	sum, err := h.sum(f, before)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -140,6 +142,30 @@ func (h *Host) vouched(f *os.File, path, dir string, trusted owners) (*binary, e
 		return nil, err
 	}
 	return &binary{file: f, sum: sum, stamp: before, entry: entry}, nil
+}
+
+// sum is the hash of a file. Within this process a file that has not changed is
+// read once: a machine takes several sessions of the same plugin.
+func (h *Host) sum(f *os.File, now stamp) (string, error) {
+	if sum, ok := h.sums.Load(now); ok {
+		if known, ok := sum.(string); ok {
+			return known, nil
+		}
+	}
+	sum, err := hash(f)
+	if err != nil {
+		return "", err
+	}
+	after, err := stampOf(f)
+	if err != nil {
+		return "", err
+	}
+	// A ctime is only as fine as the kernel's tick. One that is younger than a
+	// few of them might stay the same through another change.
+	if after == now && time.Since(time.Unix(now.CtimeSec, now.CtimeNanosecs)) > time.Second {
+		h.sums.Store(now, sum)
+	}
+	return sum, nil
 }
 
 // hash returns the SHA-256 of a file's content in hexadecimal digits.
