@@ -68,6 +68,11 @@ func (a *app) complete(c *cli.Command) {
 		return
 	}
 	c.Flags = append(c.Flags, logFlags()...)
+	for _, f := range c.Flags {
+		if b, ok := f.(*cli.BoolFlag); ok {
+			b.DisableDefaultText = true
+		}
+	}
 	act := c.Action
 	c.Action = func(ctx *cli.Context) error {
 		if err := a.setLog(ctx); err != nil {
@@ -80,13 +85,13 @@ func (a *app) complete(c *cli.Command) {
 
 func logFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "how much to say: error, warning, info or debug", EnvVars: env("log-level")},
-		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "text or json", EnvVars: env("log-format")},
+		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "`LEVEL` of what is said: error, warning, info or debug", EnvVars: env("log-level")},
+		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORM` of what is said: text or json", EnvVars: env("log-format")},
 	}
 }
 
 func outputFlag() cli.Flag {
-	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "text", Usage: "form of the result: text or json", EnvVars: env("output")}
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "text", Usage: "`FORM` of the result: text or json", EnvVars: env("output")}
 }
 
 // env is the variable that sets the default of a flag.

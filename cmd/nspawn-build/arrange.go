@@ -37,6 +37,9 @@ func arrange(args []string, app *cli.App) []string {
 		command, path, rest = sub, append(path, sub.Name), rest[1:]
 	}
 	flags, arguments := part(rest, command)
+	if slices.Contains(flags, "--help") || slices.Contains(flags, "-h") {
+		return append(path, "--help")
+	}
 	if len(command.Subcommands) == 0 {
 		flags = append(flags, "--")
 	}

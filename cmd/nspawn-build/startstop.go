@@ -21,7 +21,7 @@ func (a *app) startCommand() *cli.Command {
 		Usage:     "boot a machine and prove that one can log in",
 		ArgsUsage: "NAME",
 		Flags: []cli.Flag{
-			&cli.DurationFlag{Name: "timeout", Value: defaultTimeout, Usage: "how long booting may take until a login works", EnvVars: env("timeout")},
+			&cli.DurationFlag{Name: "timeout", Value: defaultTimeout, Usage: "`TIME` that booting may take until a login works", EnvVars: env("timeout")},
 			outputFlag(),
 		},
 		Action: func(ctx *cli.Context) error {
@@ -54,7 +54,7 @@ func (a *app) stopCommand() *cli.Command {
 		Usage:     "power a machine off",
 		ArgsUsage: "NAME",
 		Flags: []cli.Flag{
-			&cli.DurationFlag{Name: "timeout", Value: defaultGrace, Usage: "how long it may take before it is ended by force"},
+			&cli.DurationFlag{Name: "timeout", Value: defaultGrace, Usage: "`TIME` that it may take before it is ended by force"},
 			outputFlag(),
 		},
 		Action: func(ctx *cli.Context) error {
