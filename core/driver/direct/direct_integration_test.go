@@ -20,42 +20,16 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/inside"
 )
 
-const (
-	runtimeVariable = "NSPAWN_BUILD_TEST_RUNTIME"
-	inNamespace     = "NSPAWN_BUILD_TEST_NAMESPACE"
-)
-
-// TestMain runs the tests in network and mount namespaces of their own, with
-// no route out, and is the supervisor when it is started as one.
+// TestMain is the supervisor when the tests start it as one.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == Verb {
-		err := Supervise(context.Background(), Config{RuntimeDir: os.Args[2]}, os.Args[3])
-		if err != nil {
+		if err := Supervise(context.Background(), Config{RuntimeDir: os.Args[2]}, os.Args[3]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
-	if os.Getuid() != 0 || os.Getenv(inNamespace) != "" {
-		code := m.Run()
-		if err := treetest.Remove(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-		os.Exit(code)
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inNamespace+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
-	if err := cmd.Run(); err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			os.Exit(exit.ExitCode())
-		}
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	os.Exit(treetest.Main(m))
 }
 
 // bench is a driver with one machine.

@@ -12,12 +12,15 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/go-crypt/crypt/algorithm/shacrypt"
@@ -60,6 +63,38 @@ func Need(t testing.TB, programs ...string) {
 	t.Skipf("needs %s", missing)
 }
 
+const inNamespace = "NSPAWN_BUILD_TEST_NAMESPACE"
+
+// Main runs the tests of a binary in network and mount namespaces of their
+// own, with no route out, and removes the shared tree afterwards.
+func Main(m *testing.M) int {
+	if os.Getuid() != 0 {
+		return m.Run()
+	}
+	if os.Getenv(inNamespace) != "" {
+		code := m.Run()
+		if err := os.RemoveAll(sharedDir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return code
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), inNamespace+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
 var (
 	sharedDir  string
 	sharedTree Tree
@@ -91,14 +126,6 @@ func Shared(t testing.TB, address netip.Prefix) Tree {
 	tree.configure(t, address)
 	sharedTree = tree
 	return tree
-}
-
-// Remove removes the shared tree. It is the last that a TestMain does.
-func Remove() error {
-	if sharedDir == "" {
-		return nil
-	}
-	return os.RemoveAll(sharedDir)
 }
 
 // Service adds an enabled service for the time of the test.
@@ -139,7 +166,7 @@ func (tree *Tree) configure(t testing.TB, address netip.Prefix) {
 
 func (tree *Tree) setPassword(t testing.TB) {
 	t.Helper()
-	hasher, err := shacrypt.NewSHA512()
+	hasher, err := shacrypt.New(shacrypt.WithSHA512(), shacrypt.WithIterations(5000))
 	if err != nil {
 		t.Fatal(err)
 	}
