@@ -107,15 +107,15 @@ bench: ## measure (as root, for those with machines)
 
 .PHONY: cover
 cover: ## how much of the code the unit tests run
-	mkdir -p build
-	$(TEST) -coverprofile=build/cover.out -coverpkg=./... ./...
+	$(AS) mkdir -p build
+	$(AS) $(TEST) -coverprofile=build/cover.out -coverpkg=./... ./...
 	$(GO) tool cover -func=build/cover.out | tail -n 1
 
 ## Code
 
 .PHONY: lint
 lint: $(TOOLS)/$(GOLANGCI_LINT) ## check the code, the import directions and the scripts
-	env $(GO_ENV) $(TOOLS)/$(GOLANGCI_LINT)/golangci-lint run --build-tags integration ./...
+	$(AS) env $(GO_ENV) GOLANGCI_LINT_CACHE=$(CURDIR)/.cache/golangci-lint $(TOOLS)/$(GOLANGCI_LINT)/golangci-lint run --build-tags integration ./...
 	for s in $(SCRIPTS); do bash -n "$$s"; done
 	if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo 'shellcheck is not installed: scripts were only parsed' >&2; [ "$${CI:-}" != true ]; fi
 
