@@ -10,7 +10,6 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 
-	"github.com/nspawn-build/nspawn-build/core/addr"
 	"github.com/nspawn-build/nspawn-build/core/driver"
 	"github.com/nspawn-build/nspawn-build/core/driver/direct"
 	"github.com/nspawn-build/nspawn-build/core/driver/systemd"
@@ -27,6 +26,7 @@ type app struct {
 	streams
 	cli      *cli.App
 	log      *logrus.Logger
+	config   config
 	progress *progress
 }
 
@@ -74,7 +74,13 @@ func (a *app) complete(c *cli.Command) {
 		}
 	}
 	act := c.Action
-	c.Action = func(ctx *cli.Context) error {
+	c.Action = func(ctx *cli.Context) (err error) {
+		if a.config, err = readConfig(configPath); err != nil {
+			return err
+		}
+		if err := a.config.apply(ctx); err != nil {
+			return err
+		}
 		if err := a.setLog(ctx); err != nil {
 			return err
 		}
@@ -138,12 +144,16 @@ func (a *app) house() (*machines.House, error) {
 	if err != nil {
 		return nil, err
 	}
+	pool, err := a.config.pool()
+	if err != nil {
+		return nil, err
+	}
 	return &machines.House{
 		Host:    h,
 		Store:   &store.Store{StateDir: machines.StateDir, RuntimeDir: machines.RuntimeDir},
 		Files:   &hostfile.Files{Made: filepath.Join(machines.StateDir, "directories.json")},
 		Plugins: a.plugins(),
-		Pool:    addr.DefaultPool(),
+		Pool:    pool,
 		Drivers: map[spec.Driver]driver.Driver{
 			spec.DriverSystemd: systemd.New(),
 			spec.DriverDirect:  direct.New(direct.Config{RuntimeDir: machines.RuntimeDir, Warn: func(m string) { a.log.Warn(m) }}),

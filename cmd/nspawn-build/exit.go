@@ -19,18 +19,18 @@ import (
 
 // The exit statuses. Scripts rely on them.
 const (
-	exitDone         = 0
-	exitFault        = 1
-	exitUsage        = 2
-	exitHost         = 3
-	exitBootstrap    = 4
-	exitConfigure    = 5
-	exitBoot         = 6
-	exitUnreachable  = 7
-	exitExists       = 8
-	exitNoMachine    = 9
-	exitInterrupted  = 130
-	hintWithoutWords = ""
+	exitDone        = 0
+	exitFault       = 1
+	exitUsage       = 2
+	exitHost        = 3
+	exitBootstrap   = 4
+	exitConfigure   = 5
+	exitBoot        = 6
+	exitUnreachable = 7
+	exitExists      = 8
+	exitNoMachine   = 9
+	exitInterrupted = 130
+	noHint          = ""
 )
 
 var errInterrupted = errors.New("interrupted")
@@ -59,10 +59,10 @@ type verdict struct {
 func judge(ctx context.Context, err error) verdict {
 	var status statusError
 	if errors.As(err, &status) {
-		return verdict{int(status), hintWithoutWords}
+		return verdict{int(status), noHint}
 	}
 	if errors.Is(err, errInterrupted) || errors.Is(context.Cause(ctx), errInterrupted) {
-		return verdict{exitInterrupted, hintWithoutWords}
+		return verdict{exitInterrupted, noHint}
 	}
 	for _, row := range []func(error) (verdict, bool){
 		judgeInput, judgeState, judgeHost, judgeReadiness, judgeStage,
@@ -71,7 +71,7 @@ func judge(ctx context.Context, err error) verdict {
 			return v
 		}
 	}
-	return verdict{exitFault, hintWithoutWords}
+	return verdict{exitFault, noHint}
 }
 
 func judgeInput(err error) (verdict, bool) {
@@ -82,7 +82,7 @@ func judgeInput(err error) (verdict, bool) {
 	case errors.As(err, &usage):
 		return verdict{exitUsage, usage.hint}, true
 	case errors.As(err, &invalid), errors.As(err, &field):
-		return verdict{exitUsage, hintWithoutWords}, true
+		return verdict{exitUsage, noHint}, true
 	case errors.Is(err, pluginhost.ErrNoPlugin):
 		return verdict{exitUsage, "nspawn-build plugin list shows what there is"}, true
 	case errors.Is(err, stages.ErrPasswordNeeded):
@@ -160,7 +160,7 @@ func judgeStage(err error) (verdict, bool) {
 	case stages.NameBoot:
 		code = exitBoot
 	}
-	return verdict{code, hintWithoutWords}, true
+	return verdict{code, noHint}, true
 }
 
 // report prints an error and returns the exit status: one line that says what,
@@ -179,6 +179,10 @@ func (a *app) report(ctx context.Context, err error) int {
 		}
 		return v.code
 	}
+	if v.code == exitInterrupted {
+		a.log.Error(interruption(err))
+		return v.code
+	}
 	a.detail(err)
 	a.log.Error(oneLine(err))
 	var exists *machines.ExistsError
@@ -189,6 +193,20 @@ func (a *app) report(ctx context.Context, err error) int {
 	}
 	a.hint(v.hint)
 	return v.code
+}
+
+// interruption says what became of what was under way.
+func interruption(err error) string {
+	var failed *pipeline.Error
+	switch {
+	case !errors.As(err, &failed):
+		return "interrupted"
+	case failed.Undone:
+		return "interrupted in " + failed.Stage + "; what was made is removed"
+	case failed.Undo != nil:
+		return "interrupted in " + failed.Stage + ", and not all could be removed: " + oneLine(failed.Undo)
+	}
+	return "interrupted in " + failed.Stage + "; what was made is kept"
 }
 
 // detail prints what there is to read about a failure: the tool's output or
