@@ -127,6 +127,15 @@ func judgeHost(err error) (verdict, bool) {
 	if errors.As(err, &refused) {
 		return verdict{exitHost, refused.Hint}, true
 	}
+	var ambiguous *pluginhost.AmbiguousError
+	if errors.As(err, &ambiguous) {
+		return verdict{exitHost, ambiguous.Hint()}, true
+	}
+	for _, broken := range []error{pluginhost.ErrPluginDied, pluginhost.ErrProtocol, pluginhost.ErrUnresponsive} {
+		if errors.Is(err, broken) {
+			return verdict{exitBootstrap, "this is a fault of the plugin; --log-level debug shows what it printed"}, true
+		}
+	}
 	var failure *sdk.Failure
 	if errors.As(err, &failure) {
 		if failure.Code == sdk.CodeHostNotReady {
@@ -215,7 +224,10 @@ func (a *app) detail(err error) {
 	var lines []string
 	var failure *sdk.Failure
 	var notReady *readiness.Error
+	var died *pluginhost.DiedError
 	switch {
+	case errors.As(err, &died):
+		lines = died.Tail
 	case errors.As(err, &failure):
 		lines = failure.Tail
 	case errors.As(err, &notReady):

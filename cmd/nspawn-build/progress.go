@@ -99,6 +99,10 @@ func (p *progress) tell(e pipeline.Event) {
 		p.show("", "")
 		log.WithField("event", e.Kind).Debugf("%s: nothing is left", e.Stage)
 	case pipeline.Warning:
+		if p.said[e.Text] {
+			return // by the plugin when it was asked, and again when it works
+		}
+		p.said[e.Text] = true
 		log.Warn(e.Stage + ": " + e.Text)
 		if e.Hint != "" {
 			log.Info("hint: " + e.Hint)

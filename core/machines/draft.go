@@ -48,11 +48,11 @@ func (h *House) askPlugin(ctx context.Context, s spec.Spec, made *making) (err e
 	if err != nil {
 		return err
 	}
-	if err := invalid(answer.Diagnostics, req); err != nil {
+	if err := invalid(answer.Diagnostics); err != nil {
 		return err
 	}
 	for _, d := range answer.Diagnostics {
-		h.Tell(pipeline.Event{Stage: stages.NameBootstrap, Kind: pipeline.Warning, Text: d.Message, Hint: d.Hint})
+		h.Tell(pipeline.Event{Stage: stages.NameBootstrap, Kind: pipeline.Warning, Text: d.Field + ": " + d.Message, Hint: d.Hint})
 	}
 	made.pluginName, made.request = listing.Name, answer.Resolved
 	made.plugin = func(ctx context.Context, req sdk.Request, report sdk.Reporter) (facts sdk.Facts, err error) {

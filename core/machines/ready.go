@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -98,7 +97,9 @@ func checkDirectory(dir string) error {
 			return bad("cannot be used: "+err.Error(), "name another, such as /var/lib/machines")
 		case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 			return bad("leads through "+d+", which is not a directory", "name another")
-		case st.Mode&0o022 != 0 && (st.Mode&unix.S_ISVTX == 0 || d == real):
+		case st.Mode&0o022 != 0 && d == real:
+			return bad("may be written to by others", "name another, such as /var/lib/machines")
+		case st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0:
 			return bad("leads through "+d+", which others may write to", "chmod go-w "+d+", or name another, such as /var/lib/machines")
 		case st.Uid == 0 && st.Mode&0o077 == 0:
 			closed = true
@@ -161,36 +162,16 @@ func hasTool(name string) bool {
 
 // invalid turns a plugin's findings into those of a spec, or nil when none is
 // an error.
-func invalid(found []sdk.Diagnostic, req sdk.Request) error {
+func invalid(found []sdk.Diagnostic) error {
 	var bad spec.Invalid
 	for _, d := range found {
 		if d.Severity == sdk.SeverityError {
-			bad = append(bad, &spec.FieldError{Field: d.Field, Value: fieldValue(d.Field, req), Problem: "is refused: " + d.Message, Hint: d.Hint})
+			// A plugin's message names the value itself.
+			bad = append(bad, &spec.FieldError{Field: d.Field, Problem: d.Message, Hint: d.Hint})
 		}
 	}
 	if bad == nil {
 		return nil
 	}
 	return bad
-}
-
-func fieldValue(field string, req sdk.Request) string {
-	key, option := strings.CutPrefix(field, "options.")
-	switch {
-	case option:
-		return req.Options[key]
-	case field == "release":
-		return req.Release
-	case field == "distro":
-		return req.Distro
-	case field == "architecture":
-		return req.Architecture
-	case field == "keyring":
-		return req.Keyring
-	case field == "mirrors":
-		return strings.Join(req.Mirrors, " ")
-	case field == "packages":
-		return strings.Join(req.Packages, " ")
-	}
-	return strconv.Quote(field)
 }

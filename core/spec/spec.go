@@ -138,9 +138,10 @@ type FieldError struct {
 	Hint    string
 }
 
-// Error is one line: field: "value" problem.
+// Error is one line: field: "value" problem. Without a value, the problem
+// speaks for itself.
 func (e *FieldError) Error() string {
-	if e.Value == "" && strings.HasPrefix(e.Problem, "no ") {
+	if e.Value == "" {
 		return e.Field + ": " + e.Problem
 	}
 	return e.Field + ": " + quote(e.Value) + " " + e.Problem
