@@ -26,7 +26,8 @@ PROTOC_GEN_GO_GRPC := protoc-gen-go-grpc@v1.6.2
 # Set only when root was asked by sudo for somebody whose clone this is.
 INVOKER := $(shell [ "$$(id -u)" = 0 ] && [ -n "$${SUDO_USER:-}" ] && [ "$${SUDO_USER:-}" != root ] \
 	&& [ "$$(stat -c %U .)" = "$${SUDO_USER:-}" ] && printf %s "$$SUDO_USER")
-AS      := $(if $(INVOKER),sudo -u $(INVOKER) -H)
+KEEP    := GOPROXY,GOFLAGS,GOSUMDB,GONOSUMDB,GOPRIVATE,HTTP_PROXY,HTTPS_PROXY,NO_PROXY,http_proxy,https_proxy,no_proxy
+AS      := $(if $(INVOKER),sudo -u $(INVOKER) -H --preserve-env=$(KEEP))
 
 GO       = $(or $(GO_FOUND),$(eval GO_FOUND := $(shell packaging/find-go))$(GO_FOUND),$(error there is no usable go))
 # Static and without a trace of where it was built: the same source gives the
@@ -50,14 +51,15 @@ help: ## list what can be made
 
 ## Building
 
-# Who can write to a plugin's directory decides what root runs, so nspawn-build
-# refuses one that a group can write to, as clones are under umask 002.
+# Who can write to a plugin or to a directory on the way to it decides what root
+# runs, so nspawn-build refuses what a group can write to. Under umask 002, which
+# sudo too sets where PAM says so, that is everything.
 .PHONY: build
 build: ## build the program and its plugins into bin/
-	$(AS) mkdir -p -m 0755 $(BIN)/plugins
-	$(AS) chmod go-w . $(BIN) $(BIN)/plugins
-	umask 022; $(BUILD) -o $(BIN)/nspawn-build ./cmd/nspawn-build
-	umask 022; for p in $(PLUGINS); do $(BUILD) -o "$(BIN)/plugins/nspawn-build-plugin-$$p" "./plugins/$$p"; done
+	$(AS) mkdir -p $(BIN)/plugins
+	$(BUILD) -o $(BIN)/nspawn-build ./cmd/nspawn-build
+	for p in $(PLUGINS); do $(BUILD) -o "$(BIN)/plugins/nspawn-build-plugin-$$p" "./plugins/$$p"; done
+	$(AS) chmod go-w . && $(AS) chmod -R go-w $(BIN)
 	$(AS) $(BIN)/nspawn-build plugin-lock $(BIN)/plugins
 
 .PHONY: install
