@@ -23,7 +23,7 @@ func (s *supervisor) bringUp(ctx context.Context, n *nspawn) error {
 	if err != nil {
 		return err
 	}
-	if err := waitInit(ctx, pid, n.cmd.Process.Pid); err != nil {
+	if err := waitInit(ctx, pid); err != nil {
 		return err
 	}
 	if s.machine.Interface != "" {
@@ -71,32 +71,12 @@ func (s *supervisor) connect(ctx context.Context) error {
 	return nil
 }
 
-// waitInit waits until the leader runs the machine's init. Before, it is still
-// a copy of systemd-nspawn, which may fail to find one.
-func waitInit(ctx context.Context, pid, nspawn int) error {
+func waitInit(ctx context.Context, pid int) error {
 	p, err := leader.Open(pid)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = p.Close() }()
-	for {
-		outer, oerr := os.Stat(fmt.Sprintf("/proc/%d/exe", nspawn))
-		inner, ierr := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
-		if p.Ending() || errors.Is(oerr, os.ErrNotExist) {
-			return fmt.Errorf("the machine's init: %w", leader.ErrGone)
-		}
-		if err := errors.Join(oerr, ierr); err != nil {
-			return err
-		}
-		if !os.SameFile(outer, inner) {
-			return nil
-		}
-		select {
-		case <-time.After(2 * time.Millisecond):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
+	return errors.Join(p.WaitInit(ctx), p.Close())
 }
 
 // notifySocket is where systemd-nspawn tells its service manager, in whose

@@ -159,32 +159,17 @@ func reopen(f *os.File) (*os.File, error) {
 // powerOff asks the machine to power off. systemd-nspawn takes the second
 // SIGTERM as the wish to end at once: it must get one only.
 func (n *nspawn) powerOff(ctx context.Context) {
-	// An init that does not listen yet never hears of it.
-	deadline := time.Now().Add(5 * time.Second)
-	for time.Now().Before(deadline) && !n.hasExited() {
-		if pid := n.notify.leader(); pid != 0 && listens(pid) {
-			break
-		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-			return
+	early, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if pid, err := n.notify.waitLeader(early); err == nil {
+		if p, err := leader.Open(pid); err == nil {
+			_ = p.WaitListening(early) // ask in any case
+			_ = p.Close()              // holds nothing
 		}
 	}
-	_ = n.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-}
-
-// listens tells whether the leader handles the signal that systemd-nspawn
-// sends it by default, SIGRTMIN+3.
-func listens(pid int) bool {
-	p, err := leader.Open(pid)
-	if err != nil {
-		return errors.Is(err, leader.ErrGone)
+	if ctx.Err() == nil {
+		_ = n.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	}
-	defer func() { _ = p.Close() }()
-	const halt = 34 + 3
-	handled, err := p.Handles(halt)
-	return err != nil || handled
 }
 
 // kill ends the machine by force.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
+	"github.com/nspawn-build/nspawn-build/core/driver/leftover"
 	"github.com/nspawn-build/nspawn-build/core/driver/veth"
 )
 
@@ -131,7 +132,7 @@ func (d *Driver) clean(ctx context.Context, m driver.Machine, grace time.Duratio
 			return err
 		}
 	}
-	errs := []error{g.Remove(ctx), unmasquerade(m.Name)}
+	errs := []error{g.Remove(ctx), leftover.Remove(m.Name), unmasquerade(m.Name)}
 	if m.Interface != "" {
 		errs = append(errs, veth.Remove(m.Interface))
 	}

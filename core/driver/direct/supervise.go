@@ -14,6 +14,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/driver/cgroup"
 	"github.com/nspawn-build/nspawn-build/core/driver/console"
 	"github.com/nspawn-build/nspawn-build/core/driver/leader"
+	"github.com/nspawn-build/nspawn-build/core/driver/leftover"
 )
 
 // exitReboot is the status by which systemd-nspawn, under --keep-unit, says
@@ -121,7 +122,7 @@ func (s *supervisor) bootUntilOff(stop *stopper) error {
 		}
 		// The next boot may choose other user ids, which could not use
 		// the groups that this one made below ours.
-		if err := s.group.Remove(context.Background()); err != nil {
+		if err := errors.Join(s.group.Remove(context.Background()), leftover.Remove(s.machine.Name)); err != nil {
 			return err
 		}
 	}

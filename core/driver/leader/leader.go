@@ -8,7 +8,6 @@ package leader
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -86,39 +85,6 @@ func (p *Process) Alive() bool {
 			continue
 		}
 		return err == nil && n == 0
-	}
-}
-
-// Wait returns nil once the process has ended, and the cause of ctx's end if
-// that comes first.
-func (p *Process) Wait(ctx context.Context) error {
-	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("waiting for process %d: %w", p.PID, err)
-	}
-	awake := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(awake)
-		_, _ = unix.Write(wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // has room for it
-	})
-	defer func() {
-		if !stop() {
-			<-awake
-		}
-		_ = unix.Close(wake) // holds nothing
-	}()
-	fds := []unix.PollFd{{Fd: int32(p.pidfd), Events: unix.POLLIN}, {Fd: int32(wake), Events: unix.POLLIN}}
-	for {
-		_, err := unix.Poll(fds, -1)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return fmt.Errorf("waiting for process %d: %w", p.PID, err)
-		case fds[0].Revents != 0:
-			return nil
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		}
 	}
 }
 
@@ -237,8 +203,8 @@ func (p *Process) CapabilityBound() (uint64, error) {
 	return strconv.ParseUint(value, 16, 64)
 }
 
-// Handles tells whether the process waits for the signal or catches it.
-func (p *Process) Handles(signal int) (bool, error) {
+// handles tells whether the process waits for the signal or catches it.
+func (p *Process) handles(signal int) (bool, error) {
 	for _, field := range []string{"SigCgt", "SigBlk"} { // blocked, to be read from a descriptor
 		value, err := p.status(field)
 		if err != nil {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
 	"github.com/nspawn-build/nspawn-build/core/driver/console"
+	"github.com/nspawn-build/nspawn-build/core/driver/leader"
+	"github.com/nspawn-build/nspawn-build/core/driver/leftover"
 	"github.com/nspawn-build/nspawn-build/core/driver/veth"
 )
 
@@ -29,6 +31,9 @@ func (d Driver) Start(ctx context.Context, m driver.Machine) error {
 		return err
 	}
 	if status.State != driver.Running {
+		if err := d.clear(ctx, m.Name); err != nil {
+			return err
+		}
 		if err := d.startUnit(ctx, m.Name); err != nil {
 			return fmt.Errorf("starting %s: %w", Unit(m.Name), err)
 		}
@@ -42,6 +47,16 @@ func (d Driver) Start(ctx context.Context, m driver.Machine) error {
 	return veth.Wait(ctx, m.Interface)
 }
 
+// clear removes what a systemd-nspawn that was killed left behind, unless the
+// machine is just starting or stopping.
+func (d Driver) clear(ctx context.Context, name string) error {
+	gone, err := d.gone(ctx, name, Unit(name))
+	if err != nil || !gone {
+		return err
+	}
+	return leftover.Remove(name)
+}
+
 func (d Driver) startUnit(ctx context.Context, name string) error {
 	unit := Unit(name)
 	outcome := make(chan string, 1)
@@ -50,6 +65,9 @@ func (d Driver) startUnit(ctx context.Context, name string) error {
 	err := persist(ctx, func(fresh *bus) error {
 		if err := fresh.forgive(ctx, unit); err != nil {
 			return err
+		}
+		if b != nil {
+			b.close()
 		}
 		var err error
 		if b, err = dial(ctx); err != nil {
@@ -119,7 +137,10 @@ func (d Driver) waitRegistered(ctx context.Context, name string) error {
 			return err
 		}
 		if status.State == driver.Running {
-			return nil
+			err := waitInit(ctx, status.Leader)
+			if !errors.Is(err, leader.ErrGone) {
+				return err
+			}
 		}
 		state, err := unitState(ctx, Unit(name))
 		if err != nil {
@@ -137,6 +158,14 @@ func (d Driver) waitRegistered(ctx context.Context, name string) error {
 	}
 }
 
+func waitInit(ctx context.Context, pid int) error {
+	p, err := leader.Open(pid)
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.WaitInit(ctx), p.Close())
+}
+
 // Stop stops the unit, which asks the machine to power off, and waits until
 // the unit, the machine and its link are gone; starting it again before that
 // fails (systemd issue 24045).
@@ -152,9 +181,12 @@ func (d Driver) stop(ctx context.Context, m driver.Machine, grace time.Duration)
 	if err != nil {
 		return err
 	}
-	if gone, err := d.gone(ctx, m.Name, unit); err != nil || gone {
-		return errors.Join(err, reset(ctx, unit))
+	if gone, err := d.gone(ctx, m.Name, unit); err != nil {
+		return err
+	} else if gone {
+		return errors.Join(leftover.Remove(m.Name), reset(ctx, unit))
 	}
+	d.awaitListening(ctx, m.Name)
 	err = persist(ctx, func(b *bus) error {
 		_, err := b.units.StopUnitContext(ctx, unit, "replace", nil)
 		return err
@@ -177,7 +209,22 @@ func (d Driver) stop(ctx context.Context, m driver.Machine, grace time.Duration)
 			return err
 		}
 	}
-	return reset(ctx, unit)
+	return errors.Join(leftover.Remove(m.Name), reset(ctx, unit))
+}
+
+// awaitListening gives a machine that was only just started a moment to learn
+// to listen: asked too early it would not power off until grace is over.
+func (d Driver) awaitListening(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	status, err := d.Status(ctx, name)
+	if err != nil || status.State != driver.Running {
+		return
+	}
+	if p, err := leader.Open(status.Leader); err == nil {
+		_ = p.WaitListening(ctx) // it is asked in any case
+		_ = p.Close()            // holds nothing
+	}
 }
 
 // unitOf returns the unit that the machine runs in: somebody may have started

@@ -130,16 +130,15 @@ func (b *bus) machine(ctx context.Context, name string) (machine, error) {
 }
 
 func parseMachine(all map[string]dbus.Variant) (machine, error) {
-	var pid uint32
-	var m machine
-	if err := all["Leader"].Store(&pid); err != nil {
-		return machine{}, fmt.Errorf("machined's answer has no leader: %w", err)
+	pid, ok := all["Leader"].Value().(uint32)
+	if !ok {
+		return machine{}, fmt.Errorf("machined's answer has no leader: %v", all)
 	}
-	if err := all["Unit"].Store(&m.unit); err != nil {
-		return machine{}, fmt.Errorf("machined's answer has no unit: %w", err)
+	unit, ok := all["Unit"].Value().(string)
+	if !ok {
+		return machine{}, fmt.Errorf("machined's answer has no unit: %v", all)
 	}
-	m.leader = int(pid)
-	return m, nil
+	return machine{leader: int(pid), unit: unit}, nil
 }
 
 // activeState returns "active", "inactive", "failed" and so on.
@@ -148,9 +147,9 @@ func (b *bus) activeState(ctx context.Context, unit string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var state string
-	if err := p.Value.Store(&state); err != nil {
-		return "", fmt.Errorf("the state of %s: %w", unit, err)
+	state, ok := p.Value.Value().(string)
+	if !ok {
+		return "", fmt.Errorf("the state of %s is %v", unit, p.Value)
 	}
 	return state, nil
 }

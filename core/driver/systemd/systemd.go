@@ -76,12 +76,13 @@ func (b *bus) status(ctx context.Context, name string) (driver.Status, error) {
 	return driver.Status{State: driver.Running, Leader: m.leader, Since: since}, err
 }
 
-// Console returns the end of the unit's journal.
+// Console returns the end of what the unit's processes wrote to the journal:
+// systemd-nspawn itself, and through it the machine.
 func (Driver) Console(ctx context.Context, name string, lines int) ([]string, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "journalctl", "--quiet", "--no-pager", "--output=cat",
-		"--lines="+strconv.Itoa(lines), "--unit="+Unit(name))
+		"--lines="+strconv.Itoa(lines), "_SYSTEMD_UNIT="+Unit(name))
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
 	if err != nil {
