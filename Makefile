@@ -105,7 +105,8 @@ check: ## install what the tests need, then run all of them (as root)
 
 .PHONY: bench
 bench: ## measure (as root, for those with machines)
-	$(TEST) -tags integration -run '^$$' -bench . -benchmem -p 1 -timeout $(TIMEOUT) ./...
+	$(TEST) -run '^$$' -bench . -benchmem -p 1 -timeout $(TIMEOUT) ./core/... ./plugins/... ./cmd/...
+	$(TEST) -tags integration -run '^$$' -bench . -benchtime 3x -timeout $(TIMEOUT) ./integration/
 
 .PHONY: cover
 cover: ## how much of the code the unit tests run
