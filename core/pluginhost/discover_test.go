@@ -15,7 +15,7 @@ import (
 
 func TestListSaysOfEveryPluginWhatItIsOrWhyItIsNotUsed(t *testing.T) {
 	h := newHost(t)
-	first, second := filepath.Dir(install(t)), filepath.Dir(install(t))
+	first, second := filepath.Dir(install(t)), filepath.Dir(installScript(t))
 	must(t, os.WriteFile(first+"/"+sdk.BinaryPrefix+"stray", []byte("#!/bin/sh\n"), 0o755)) //nolint:gosec // a program
 	must(t, os.WriteFile(first+"/README", nil, 0o600))
 	must(t, os.WriteFile(first+"/"+sdk.BinaryPrefix+"_", nil, 0o600))

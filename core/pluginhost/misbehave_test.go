@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -66,9 +67,6 @@ func (s stub) Bootstrap(ctx context.Context, req sdk.Request, to sdk.Reporter) (
 	return s.bootstrap(ctx, req, to)
 }
 
-// A bootstrap is what a stub may do.
-type bootstrap = func(context.Context, sdk.Request, sdk.Reporter) (sdk.Facts, error)
-
 // modes are the ways in which the test binary is a plugin, by its name.
 var modes = map[string]func(mode string){
 	"good": func(mode string) { sdk.Serve(stub{mode: mode, bootstrap: doGood}) },
@@ -104,7 +102,7 @@ var modes = map[string]func(mode string){
 		}})
 	},
 	"silent": func(mode string) {
-		sdk.Serve(stub{mode: mode, bootstrap: func(ctx context.Context, _ sdk.Request, _ sdk.Reporter) (sdk.Facts, error) {
+		sdk.Serve(stub{mode: mode, bootstrap: func(context.Context, sdk.Request, sdk.Reporter) (sdk.Facts, error) {
 			select {}
 		}})
 	},
@@ -243,7 +241,7 @@ func (p *rawPlugin) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
 }
 
 func (p *rawPlugin) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
-	return nil, nil
+	return nil, errors.ErrUnsupported
 }
 
 type rawService struct {
@@ -345,12 +343,11 @@ echo "core: $(ulimit -c)"
 func doWrite(_ context.Context, req sdk.Request, to sdk.Reporter) (sdk.Facts, error) {
 	for _, name := range slices.Sorted(maps.Keys(req.Options)) {
 		err := os.WriteFile(filepath.Join(req.Options[name], "written"), nil, 0o600)
-		switch {
-		case err == nil:
+		if err == nil {
 			to.Line(name + ": writable")
-		default:
-			to.Line(name + ": " + strings.TrimPrefix(err.Error()[strings.LastIndex(err.Error(), ":")+1:], " "))
+			continue
 		}
+		to.Line(name + err.Error()[strings.LastIndex(err.Error(), ":"):])
 	}
 	device := filepath.Join(req.Target, "null")
 	if err := unix.Mknod(device, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))); err != nil { //nolint:gosec // a small number

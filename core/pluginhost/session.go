@@ -111,11 +111,14 @@ func (s *Session) connect(ctx context.Context, l Listing) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit,
 		fmt.Errorf("the %s plugin did not answer within %s of its start: %w", l.Name, limit, ErrUnresponsive))
 	defer cancel()
-	dispensed := make(chan error, 1)
-	go func() { dispensed <- s.dispense() }()
 	var err error
+	dispensed := make(chan struct{})
+	go func() {
+		defer close(dispensed)
+		err = s.dispense()
+	}()
 	select {
-	case err = <-dispensed:
+	case <-dispensed:
 	case <-ctx.Done():
 		s.process.kill()
 		<-dispensed

@@ -13,9 +13,22 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
-// install puts a copy of the good plugin, under the name of its mode, into a
-// directory of its own with a lock, and returns its path.
+// install puts a copy of the good plugin into a directory of its own with a
+// lock, and returns its path.
 func install(t *testing.T) string {
+	t.Helper()
+	return installAs(t, func(path string) error { return copyFile(listing("good").Path, path) })
+}
+
+// installScript does it with a plugin that is small and cannot be started.
+func installScript(t *testing.T) string {
+	t.Helper()
+	return installAs(t, func(path string) error {
+		return os.WriteFile(path, []byte("#!/bin/sh\nexit 3\n"), 0o755) //nolint:gosec // a program
+	})
+}
+
+func installAs(t *testing.T, put func(path string) error) string {
 	t.Helper()
 	needRoot(t)
 	dir := filepath.Join(t.TempDir(), "plugins")
@@ -23,9 +36,7 @@ func install(t *testing.T) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, sdk.BinaryPrefix+"good")
-	if err := copyFile(listing("good").Path, path); err != nil {
-		t.Fatal(err)
-	}
+	must(t, put(path))
 	if err := WriteLock(t.Context(), dir, filepath.Join(dir, lockName)); err != nil {
 		t.Fatal(err)
 	}
@@ -126,12 +137,11 @@ func TestAPluginThatOthersCouldHaveChangedIsNotRun(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHost(t)
-			path := install(t)
+			path := installScript(t)
 			c.spoil(t, path)
-			s, err := h.Start(t.Context(), Listing{Name: "good", Path: path}, Grants{})
+			b, err := (&Host{}).verify(path)
 			if err == nil {
-				must(t, s.Close())
+				b.close()
 			}
 			if c.want == "" {
 				must(t, err)
@@ -196,7 +206,7 @@ func TestAPluginThatIsSwappedAfterTheCheckIsNotRun(t *testing.T) {
 }
 
 func TestAPluginForAnotherMachineIsNamedAsSuch(t *testing.T) {
-	path := install(t)
+	path := installScript(t)
 	var header bytes.Buffer
 	header.Write([]byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	const alpha = 0x9026
@@ -217,7 +227,7 @@ func TestAPluginForAnotherMachineIsNamedAsSuch(t *testing.T) {
 
 func TestAScriptCanBeAPlugin(t *testing.T) {
 	h := newHost(t)
-	path := install(t)
+	path := installScript(t)
 	script := "#!/bin/sh\necho \"script $0\" >&2\nexit 7\n"
 	must(t, os.WriteFile(path, []byte(script), 0o755)) //nolint:gosec // a program
 	must(t, WriteLock(t.Context(), filepath.Dir(path), filepath.Join(filepath.Dir(path), lockName)))

@@ -70,7 +70,7 @@ func FuzzClean(f *testing.F) {
 func TestLinesAreBoundedAndSplitWhereToolsRedraw(t *testing.T) {
 	long := strings.Repeat("x", 3*MaxText)
 	var got []string
-	err := readLines(strings.NewReader("one\r\n10%\r20%\r\n\nlast without newline"), func(l string) { got = append(got, l) })
+	err := ReadLines(strings.NewReader("one\r\n10%\r20%\r\n\nlast without newline"), func(l string) { got = append(got, l) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestLinesAreBoundedAndSplitWhereToolsRedraw(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	got = nil
-	if err := readLines(strings.NewReader(long+"\nnext\n"), func(l string) { got = append(got, l) }); err != nil {
+	if err := ReadLines(strings.NewReader(long+"\nnext\n"), func(l string) { got = append(got, l) }); err != nil {
 		t.Fatal(err)
 	}
 	if len(got) != 2 || len(got[0]) > MaxText || !strings.HasSuffix(got[0], "…") || got[1] != "next" {

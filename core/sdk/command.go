@@ -218,7 +218,7 @@ func readFrom(reading *sync.WaitGroup, emit func(string)) (pipe, error) {
 	}
 	reading.Go(func() {
 		// The only errors are the deadline and the closing that close sets.
-		_ = readLines(r, emit)
+		_ = ReadLines(r, emit)
 	})
 	return pipe{read: r, write: w}, nil
 }

@@ -1,37 +1,48 @@
 package sdk
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"io"
 )
 
-// readLines hands each line of r to emit, cleaned. A carriage return ends a
+// ReadLines hands each line of r to emit, cleaned. A carriage return ends a
 // line too, since tools use it to redraw their progress. What a line has
 // beyond MaxText bytes is read and dropped, so that a writer never blocks and
 // memory stays bounded.
-func readLines(r io.Reader, emit func(line string)) error {
-	in := bufio.NewReaderSize(r, 64<<10)
+func ReadLines(r io.Reader, emit func(line string)) error {
+	chunk := make([]byte, 32<<10)
 	line := make([]byte, 0, 256)
+	flush := func() {
+		if len(line) > 0 {
+			emit(Clean(string(line), MaxText))
+		}
+		line = line[:0]
+	}
 	for {
-		c, err := in.ReadByte()
-		if err != nil {
-			if len(line) > 0 {
-				emit(Clean(string(line), MaxText))
+		n, err := r.Read(chunk)
+		for rest := chunk[:n]; len(rest) > 0; {
+			end := bytes.IndexAny(rest, "\r\n")
+			part := rest
+			if end >= 0 {
+				part, rest = rest[:end], rest[end+1:]
+			} else {
+				rest = nil
 			}
+			if room := MaxText + 1 - len(line); len(part) > room {
+				part = part[:room]
+			}
+			line = append(line, part...)
+			if end >= 0 {
+				flush()
+			}
+		}
+		if err != nil {
+			flush()
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return err
-		}
-		switch {
-		case c == '\n' || c == '\r':
-			if len(line) > 0 {
-				emit(Clean(string(line), MaxText))
-			}
-			line = line[:0]
-		case len(line) <= MaxText:
-			line = append(line, c)
 		}
 	}
 }

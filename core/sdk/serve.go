@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
@@ -75,14 +76,33 @@ func Serve(p Plugin) {
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig:  handshake,
 		VersionedPlugins: VersionedPlugins(p),
-		GRPCServer:       newServer,
+		GRPCServer:       serverThatPrintsTo(os.Stdout, os.Stderr),
 		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: os.Stderr}),
 	})
 	os.Exit(0)
 }
 
-func newServer(options []grpc.ServerOption) *grpc.Server {
-	return grpc.NewServer(append(options, grpc.MaxRecvMsgSize(MaxMessage))...)
+// serverThatPrintsTo returns go-plugin's factory of the server. Once it serves,
+// go-plugin puts pipes in the place of os.Stdout and os.Stderr, whose content
+// goes over the connection, and is lost with it when the plugin dies. The first
+// call puts the files back: the host reads them to the end.
+func serverThatPrintsTo(stdout, stderr *os.File) func([]grpc.ServerOption) *grpc.Server {
+	var once sync.Once
+	restore := func() { once.Do(func() { os.Stdout, os.Stderr = stdout, stderr }) }
+	return func(options []grpc.ServerOption) *grpc.Server {
+		return grpc.NewServer(append(
+			options,
+			grpc.MaxRecvMsgSize(MaxMessage),
+			grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+				restore()
+				return handle(ctx, req)
+			}),
+			grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+				restore()
+				return handle(srv, stream)
+			}),
+		)...)
+	}
 }
 
 // byHand is what happens without a host; it returns the exit status.
