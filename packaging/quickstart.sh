@@ -56,8 +56,8 @@ printf "'%s'\n" "${command[5]}"
 
 step 'from here'
 cat <<EOF
-log in              $program ssh -i $key $name
-run a command       $program ssh -i $key $name COMMAND
-look at it          $program status $name
-throw it away       $program destroy $name
+log in              ssh -i $key $name.nspawn
+run a command       ssh -i $key $name.nspawn COMMAND
+look at it          sudo $program status $name
+throw it away       sudo $program destroy $name
 EOF
