@@ -48,30 +48,32 @@ func removeHidden(ctx context.Context, parent *os.File, hidden string, tree *os.
 
 // walker is inside one directory of a tree, with just that one open: the way
 // back is "..", and counts only if it leads where the walker came from. So a
-// tree of any depth takes two descriptors, and no move of a directory can lead
-// the walker out of it.
+// tree of any depth takes a few descriptors, and no move of a directory can
+// lead the walker out of it.
 type walker struct {
+	crew *crew
 	dir  *os.File
-	path []level // from the top to dir
+	path []level // from where it began to dir
 
 	refilled int // directories that were not empty after they had been emptied
 }
 
 // level is a directory on the way.
 type level struct {
-	name    string // in the level above
+	name    string // in the level above; of the first, its path
 	at      place
 	scanned bool
 	subdirs []string // still to be emptied
+	handed  []errand // being emptied by others
 }
 
-// empty removes everything in top.
-func empty(ctx context.Context, top *os.File, at place) error {
-	dir, err := openAt(top, ".", unix.O_RDONLY|unix.O_DIRECTORY)
+// walk empties dir, which stays open.
+func walk(ctx context.Context, crew *crew, dir *os.File, at level) error {
+	own, err := openAt(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
-	w := &walker{dir: dir, path: []level{{at: at}}}
+	w := &walker{crew: crew, dir: own, path: []level{at}}
 	defer func() { w.dir.Close() }()
 	for {
 		done, err := w.step(ctx)
@@ -95,7 +97,15 @@ func (w *walker) step(ctx context.Context) (done bool, err error) {
 	case last >= 0:
 		name := here.subdirs[last]
 		here.subdirs = here.subdirs[:last]
-		return false, w.down(name)
+		return false, w.down(ctx, name)
+	case len(here.handed) > 0:
+		first := here.handed[0]
+		here.handed = here.handed[1:]
+		w.crew.wait(first)
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		return false, w.rmdir(first.name)
 	case len(w.path) > 1:
 		return false, w.up()
 	}
@@ -131,9 +141,10 @@ func (w *walker) unlinkFiles(ctx context.Context) (subdirs []string, err error) 
 	}
 }
 
-// down enters a directory. That it is none any more is no error: what is in
-// its place will keep the one above from being removed, which scans it again.
-func (w *walker) down(name string) error {
+// down enters a directory, or hands it to another walker that has nothing to
+// do. That it is none any more is no error: what is in its place will keep the
+// one above from being removed, which is then scanned again.
+func (w *walker) down(ctx context.Context, name string) error {
 	child, at, err := openSameMount(w.dir, name, w.path[0].at.mount)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return nil
@@ -141,14 +152,24 @@ func (w *walker) down(name string) error {
 	if err != nil {
 		return fmt.Errorf("enter %q: %w", name, err)
 	}
+	here := &w.path[len(w.path)-1]
+	if len(here.subdirs) > 0 { // else there is nothing left to do meanwhile
+		begin := level{name: w.where() + "/" + name, at: at}
+		if job, ok := w.crew.hand(name, func() error {
+			defer child.Close()
+			return walk(ctx, w.crew, child, begin)
+		}); ok {
+			here.handed = append(here.handed, job)
+			return nil
+		}
+	}
 	w.dir.Close()
 	w.dir = child
 	w.path = append(w.path, level{name: name, at: at})
 	return nil
 }
 
-// up leaves a directory and removes it. If there is something in it again, it
-// is put back on the list.
+// up leaves a directory and removes it.
 func (w *walker) up() error {
 	above := &w.path[len(w.path)-2]
 	parent, err := openAt(w.dir, "..", unix.O_RDONLY|unix.O_DIRECTORY)
@@ -166,20 +187,25 @@ func (w *walker) up() error {
 	w.dir = parent
 	name := w.path[len(w.path)-1].name
 	w.path = w.path[:len(w.path)-1]
-	err = unlinkAt(w.dir, name, unix.AT_REMOVEDIR)
+	return w.rmdir(name)
+}
+
+// rmdir removes an emptied directory. If there is something in it again, it
+// is put back on the list.
+func (w *walker) rmdir(name string) error {
+	here := &w.path[len(w.path)-1]
+	err := unlinkAt(w.dir, name, unix.AT_REMOVEDIR)
 	switch {
 	case err == nil || errors.Is(err, fs.ErrNotExist):
 		return nil
-	case (errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST)) && w.refilled < refills:
-		w.refilled++
-		above.subdirs = append(above.subdirs, name)
-		return nil
-	case errors.Is(err, unix.ENOTDIR) && w.refilled < refills: // swapped for something else
-		w.refilled++
-		above.scanned = false
-		return nil
 	case errors.Is(err, unix.EBUSY):
 		return fmt.Errorf("%w: %q", ErrMounted, name)
+	case w.refilled == refills:
+		return fmt.Errorf("remove directory %q: %w", name, err)
+	case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, unix.EEXIST), errors.Is(err, unix.ENOTDIR):
+		w.refilled++
+		here.subdirs = append(here.subdirs, name)
+		return nil
 	}
 	return fmt.Errorf("remove directory %q: %w", name, err)
 }
@@ -188,9 +214,10 @@ func (w *walker) up() error {
 func (w *walker) where() string {
 	const shown = 16
 	var path strings.Builder
+	path.WriteString(w.path[0].name)
 	levels := w.path[1:]
 	if len(levels) > shown {
-		path.WriteString("...")
+		path.WriteString("/...")
 		levels = levels[len(levels)-shown:]
 	}
 	for _, l := range levels {

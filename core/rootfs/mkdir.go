@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"strings"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
@@ -40,9 +41,15 @@ func (t *Tree) makeDir(name string, mode fs.FileMode) (*os.File, error) {
 	}
 	// Whatever a racing machine makes of this answer, it is a path without
 	// links that is walked from the root, one component at a time.
-	plain, err := securejoin.SecureJoinVFS("/", name, links{t})
+	seen := &links{tree: t}
+	plain, err := securejoin.SecureJoinVFS("/", name, seen)
 	if err != nil {
 		return nil, err
+	}
+	for _, missing := range seen.missing {
+		if !strings.HasPrefix(plain+"/", missing+"/") {
+			return nil, fmt.Errorf("%q, out of which it leads with \"..\": %w", missing, fs.ErrNotExist)
+		}
 	}
 	return t.walk(strings.FieldsFunc(plain, func(r rune) bool { return r == '/' }), mode)
 }
@@ -97,8 +104,21 @@ func (t *Tree) mkdirAt(parent *os.File, base string, mode fs.FileMode) (*os.File
 	return dir, nil
 }
 
-// links lets securejoin look at the links of a tree.
-type links struct{ t *Tree }
+// links lets securejoin look at the links of a tree, and remembers what it
+// did not find: it goes on as if that were a directory.
+type links struct {
+	tree    *Tree
+	missing []string
+}
 
-func (l links) Lstat(name string) (os.FileInfo, error) { return l.t.Lstat(name) }
-func (l links) Readlink(name string) (string, error)   { return l.t.Readlink(name) }
+// Lstat describes what is at name.
+func (l *links) Lstat(name string) (os.FileInfo, error) {
+	info, err := l.tree.Lstat(name)
+	if securejoin.IsNotExist(err) {
+		l.missing = append(l.missing, path.Clean(name))
+	}
+	return info, err
+}
+
+// Readlink returns where the link name points.
+func (l *links) Readlink(name string) (string, error) { return l.tree.Readlink(name) }

@@ -1,8 +1,6 @@
 package rootfs
 
 import (
-	"errors"
-	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -33,24 +31,8 @@ func (t *Tree) rewrite(name string, data []byte) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return ErrNotRegular
 	}
-	return t.replace(name, func(dir *os.File, temp string) (err error) {
-		mode := os.FileMode(st.Mode).Perm()
-		if err := t.fill(dir, temp, data, mode&0o600); err != nil {
-			return err
-		}
-		f, err := openAt(dir, temp, unix.O_PATH)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, f.Close()) }()
-		made, err := statx(f)
-		if err != nil || made.Mode&unix.S_IFMT != unix.S_IFREG || made.Nlink != 1 {
-			return errors.Join(errors.New("it was replaced while it was made"), err)
-		}
-		if err := unix.Fchownat(int(f.Fd()), "", int(st.Uid), int(st.Gid), unix.AT_EMPTY_PATH); err != nil {
-			return fmt.Errorf("give to %d:%d: %w", st.Uid, st.Gid, err)
-		}
-		// A handle cannot be given to fchmod(2) itself.
-		return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), mode)
+	to := access{int(st.Uid), int(st.Gid), os.FileMode(st.Mode).Perm()}
+	return t.replace(name, func(dir *os.File, temp string) error {
+		return fill(dir, temp, data, to)
 	})
 }

@@ -19,17 +19,33 @@ func (t *Tree) WriteFile(name string, data []byte, mode fs.FileMode) error {
 	if mode&^fs.ModePerm != 0 {
 		return t.fail("write", name, fmt.Errorf("mode %v is more than permissions: %w", mode, fs.ErrInvalid))
 	}
-	err := t.replace(name, func(dir *os.File, temp string) error {
-		return t.fill(dir, temp, data, mode)
-	})
+	uid, gid, err := t.owner()
+	if err == nil {
+		err = t.replace(name, func(dir *os.File, temp string) error {
+			return fill(dir, temp, data, access{uid, gid, mode})
+		})
+	}
 	if err != nil {
 		return t.fail("write", name, err)
 	}
 	return nil
 }
 
+// access is who owns a file and what may be done with it.
+type access struct {
+	uid, gid int
+	mode     fs.FileMode // permissions
+}
+
+// owner returns who owns the tree's root directory: the one that is root in
+// there.
+func (t *Tree) owner() (uid, gid int, err error) {
+	st, err := statx(t.root)
+	return int(st.Uid), int(st.Gid), err
+}
+
 // fill makes the new file temp in dir, whole and on disk.
-func (t *Tree) fill(dir *os.File, temp string, data []byte, mode fs.FileMode) (err error) {
+func fill(dir *os.File, temp string, data []byte, to access) (err error) {
 	fd, err := unix.Openat(int(dir.Fd()), temp,
 		unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -37,10 +53,10 @@ func (t *Tree) fill(dir *os.File, temp string, data []byte, mode fs.FileMode) (e
 	}
 	f := os.NewFile(uintptr(fd), temp)
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := t.own(f); err != nil {
+	if err := f.Chown(to.uid, to.gid); err != nil {
 		return err
 	}
-	if err := f.Chmod(mode); err != nil {
+	if err := f.Chmod(to.mode); err != nil {
 		return err
 	}
 	if _, err := f.Write(data); err != nil {
@@ -104,13 +120,12 @@ func (t *Tree) replace(name string, prepare func(dir *os.File, temp string) erro
 
 // own gives f, which may be a handle only, to the owner of the tree.
 func (t *Tree) own(f *os.File) error {
-	st, err := statx(t.root)
+	uid, gid, err := t.owner()
 	if err != nil {
 		return err
 	}
-	err = unix.Fchownat(int(f.Fd()), "", int(st.Uid), int(st.Gid), unix.AT_EMPTY_PATH)
-	if err != nil {
-		return fmt.Errorf("give to %d:%d: %w", st.Uid, st.Gid, err)
+	if err := unix.Fchownat(int(f.Fd()), "", uid, gid, unix.AT_EMPTY_PATH); err != nil {
+		return fmt.Errorf("give to %d:%d: %w", uid, gid, err)
 	}
 	return nil
 }
