@@ -197,21 +197,21 @@ func TestSshdThatNeverComesUpIsNamed(t *testing.T) {
 	treetest.Run(t, "systemctl", "--root="+b.tree.Path, "-q", "mask", "ssh.service")
 	t.Cleanup(func() { treetest.Run(t, "systemctl", "--root="+b.tree.Path, "-q", "unmask", "ssh.service") })
 	b.start()
-	b.fails(Answers, 6*time.Second)
+	_ = b.fails(Answers, 6*time.Second)
 }
 
 func TestUnitThatNeverFinishesIsSystemdsFailure(t *testing.T) {
 	b := newBench(t)
 	b.tree.Service(t, "endless", "[Service]\nType=oneshot\nExecStart=sleep infinity\n[Install]\nWantedBy=multi-user.target\n")
 	b.start()
-	b.fails(SystemdUp, 6*time.Second)
+	_ = b.fails(SystemdUp, 6*time.Second)
 }
 
 func TestMissingAddressIsNamed(t *testing.T) {
 	b := newBench(t)
 	b.target.Address = netip.MustParseAddr("192.168.232.77")
 	b.start()
-	b.fails(Addressed, 5*time.Second)
+	_ = b.fails(Addressed, 5*time.Second)
 }
 
 func TestMachineThatGoesDownFailsAtOnce(t *testing.T) {
@@ -220,7 +220,7 @@ func TestMachineThatGoesDownFailsAtOnce(t *testing.T) {
 	b.tree.Service(t, "endless", "[Service]\nType=oneshot\nExecStart=sleep infinity\n[Install]\nWantedBy=multi-user.target\n")
 	b.start()
 	begin := time.Now()
-	b.fails(LeaderRuns, 30*time.Second)
+	_ = b.fails(LeaderRuns, 30*time.Second)
 	if took := time.Since(begin); took > 8*time.Second {
 		t.Errorf("took %v", took)
 	}
@@ -249,7 +249,7 @@ func TestNameThatOnlyTheHostResolvesIsAFailure(t *testing.T) {
 	t.Cleanup(func() { treetest.Run(t, "umount", "/etc/hosts") })
 	b.target.ProbeHost = "outside.test"
 	b.start()
-	b.fails(Resolves, 60*time.Second)
+	_ = b.fails(Resolves, 60*time.Second)
 }
 
 // elsewhere puts another owner of the machine's address behind another link,
@@ -326,7 +326,7 @@ func TestHostileMachineCannotMakeThatARungHangs(t *testing.T) {
 	})
 	b.start()
 	begin := time.Now()
-	b.fails(Answers, 5*time.Second)
+	_ = b.fails(Answers, 5*time.Second)
 	if took := time.Since(begin); took > 12*time.Second {
 		t.Errorf("took %v", took)
 	}

@@ -100,6 +100,7 @@ func (f files) description() string { return filepath.Join(f.dir, "machine.json"
 func (f files) state() string       { return filepath.Join(f.dir, "state.json") }
 func (f files) grace() string       { return filepath.Join(f.dir, "grace.json") }
 func (f files) lock() string        { return filepath.Join(f.dir, "supervisor.lock") }
+func (f files) identity() string    { return filepath.Join(f.dir, "machine-id") }
 func (f files) console() string     { return filepath.Join(f.dir, "console.log") }
 func (f files) notify() string      { return filepath.Join(f.dir, "notify") }
 

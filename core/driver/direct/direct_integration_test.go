@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -23,6 +24,15 @@ import (
 // TestMain is the supervisor when the tests start it as one.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == Verb {
+		// As a program does that minds its signals. The supervisor must
+		// not end by this.
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGHUP)
+		go func() {
+			<-signals
+			_ = os.WriteFile(filepath.Join(os.Args[2], "ended by its program"), nil, 0o600)
+			os.Exit(1)
+		}()
 		if err := Supervise(context.Background(), Config{RuntimeDir: os.Args[2]}, os.Args[3]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -371,5 +381,46 @@ func TestTrustedSettingsAreRead(t *testing.T) {
 	b.start()
 	if got := b.inside("uname", "-n"); got != "trusted" {
 		t.Errorf("the host name inside is %q", got)
+	}
+}
+
+func TestHostWithoutMachineIDBootsMachinesToo(t *testing.T) {
+	b := newBench(t)
+	empty := filepath.Join(t.TempDir(), "machine-id")
+	if err := os.WriteFile(empty, nil, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	treetest.Run(t, "mount", "--bind", empty, identity) // the test has mounts of its own
+	t.Cleanup(func() { treetest.Run(t, "umount", identity) })
+	b.start()
+	first := b.inside("cat", "/sys/class/net/host0/address")
+	b.stop(20 * time.Second)
+	b.nothingIsLeft()
+	b.start()
+	if second := b.inside("cat", "/sys/class/net/host0/address"); second != first {
+		t.Errorf("the hardware address is %s, and was %s", second, first)
+	}
+	if text, err := os.ReadFile(identity); err != nil || len(text) != 0 {
+		t.Errorf("the host's machine id is now %q, %v", text, err)
+	}
+}
+
+func TestHangupOfTheSupervisorMeansNothing(t *testing.T) {
+	b := newBench(t)
+	first := b.start()
+	f, err := b.files(b.machine.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := f.supervised()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(s.Supervisor, syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	b.inside("systemctl", "is-system-running", "--wait")
+	if now := b.status(); now.Leader != first.Leader {
+		t.Errorf("got %+v, was %+v", now, first)
 	}
 }

@@ -114,10 +114,7 @@ func (s *supervisor) start(n *nspawn) error {
 	if err != nil {
 		return errors.Join(err, read.Close())
 	}
-	runtime.LockOSThread()
-	err = s.group.Start(n.cmd)
-	runtime.UnlockOSThread()
-	if err == nil {
+	if err = s.fork(n.cmd); err == nil {
 		err = watcher.watch(n.cmd.Process.Pid)
 	}
 	if err != nil {
@@ -139,6 +136,26 @@ func (s *supervisor) start(n *nspawn) error {
 		copyConsole(s.log, read)
 	}()
 	return nil
+}
+
+// fork starts the command on a thread that is not used again.
+func (s *supervisor) fork(cmd *exec.Cmd) error {
+	lacking, err := lacksIdentity(identity)
+	if err != nil {
+		return err
+	}
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends here
+		if lacking {
+			if err := standIn(s.identity(), s.machine.Name); err != nil {
+				result <- err
+				return
+			}
+		}
+		result <- s.group.Start(cmd)
+	}()
+	return <-result
 }
 
 // reopen opens the file a second time, so that both can be set to block or not
@@ -173,20 +190,11 @@ func (n *nspawn) powerOff(ctx context.Context) {
 }
 
 // kill ends the machine by force.
-func (n *nspawn) kill(g cgroup.Group) {
+func (n *nspawn) kill(ctx context.Context, g cgroup.Group) {
 	_ = n.cmd.Process.Kill() // it may have ended
-	ctx, cancel := context.WithTimeout(context.Background(), killing)
+	ctx, cancel := context.WithTimeout(ctx, killing)
 	defer cancel()
 	_ = g.Kill(ctx) // what is left is reported when the group is removed
-}
-
-func (n *nspawn) hasExited() bool {
-	select {
-	case <-n.exited:
-		return true
-	default:
-		return false
-	}
 }
 
 // outcome is what the exit of systemd-nspawn means.

@@ -74,7 +74,7 @@ func (d *Driver) stopSupervisor(ctx context.Context, f files, grace time.Duratio
 		within time.Duration
 	}{
 		{unix.SIGTERM, grace + time.Second},
-		{unix.SIGTERM, killing}, // the second one insists
+		{unix.SIGUSR1, killing},
 		{unix.SIGKILL, killing},
 	}
 	for _, step := range steps {
@@ -143,7 +143,7 @@ func (d *Driver) clean(ctx context.Context, m driver.Machine, grace time.Duratio
 // console, which says why a machine ended, and the lock that is being held.
 func (f files) removeFiles() error {
 	var errs []error
-	for _, file := range []string{f.description(), f.state(), f.grace(), f.notify()} {
+	for _, file := range []string{f.description(), f.state(), f.grace(), f.notify(), f.identity()} {
 		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}

@@ -39,8 +39,8 @@ type supervisor struct {
 
 // Supervise runs the machine of that name, which Start described in the
 // runtime directory, until it powers off. It belongs into a process of its
-// own: SIGTERM, or the end of ctx, asks the machine to power off, and a second
-// SIGTERM ends it by force. The error is about the machine not coming up.
+// own, of which it takes over the signals: SIGTERM, or the end of ctx, asks the
+// machine to power off, and SIGUSR1 or a second SIGTERM ends it by force. The error is about the machine not coming up.
 func Supervise(ctx context.Context, c Config, name string) error {
 	d := New(c)
 	f, err := d.files(name)
@@ -95,20 +95,22 @@ func (s *supervisor) run(ctx context.Context) (err error) {
 	stop := listen(ctx)
 	defer stop.ignore()
 
-	err = s.bootUntilOff(stop)
+	// The end of ctx is one of the wishes that stop knows of; it must not
+	// keep the machine from powering off in order.
+	life := context.WithoutCancel(ctx)
+	err = s.bootUntilOff(life, stop)
 
-	// Whatever ended it: nothing is left but the console. The end of ctx
-	// must not keep that from happening.
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*killing)
+	// Whatever ended it: nothing is left but the console.
+	last, cancel := context.WithTimeout(life, 2*killing)
 	defer cancel()
 	return errors.Join(err, s.clean(last, s.machine, 0), s.removeFiles(), s.log.Close())
 }
 
 // bootUntilOff boots the machine, and again as often as it reboots.
-func (s *supervisor) bootUntilOff(stop *stopper) error {
+func (s *supervisor) bootUntilOff(ctx context.Context, stop *stopper) error {
 	for {
 		begin := time.Now()
-		code, err := s.boot(stop)
+		code, err := s.boot(ctx, stop)
 		if err != nil || code != exitReboot || stop.wasAsked() {
 			return err
 		}
@@ -122,15 +124,15 @@ func (s *supervisor) bootUntilOff(stop *stopper) error {
 		}
 		// The next boot may choose other user ids, which could not use
 		// the groups that this one made below ours.
-		if err := errors.Join(s.group.Remove(context.Background()), leftover.Remove(s.machine.Name)); err != nil {
+		if err := errors.Join(s.group.Remove(ctx), leftover.Remove(s.machine.Name)); err != nil {
 			return err
 		}
 	}
 }
 
 // boot runs systemd-nspawn once and returns its exit status.
-func (s *supervisor) boot(stop *stopper) (code int, err error) {
-	ctx, cancel := context.WithCancel(context.Background())
+func (s *supervisor) boot(ctx context.Context, stop *stopper) (code int, err error) {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	n, err := s.launch()
 	if err != nil {
@@ -153,7 +155,7 @@ func (s *supervisor) boot(stop *stopper) (code int, err error) {
 				// systemd-nspawn is about to end, and to say why.
 				overdue = time.After(5 * time.Second)
 			default:
-				n.kill(s.group)
+				n.kill(ctx, s.group)
 			}
 		case <-asked:
 			asked = nil
@@ -161,10 +163,10 @@ func (s *supervisor) boot(stop *stopper) (code int, err error) {
 			go n.powerOff(ctx)
 		case <-insisted:
 			insisted = nil
-			n.kill(s.group)
+			n.kill(ctx, s.group)
 		case <-overdue:
 			overdue = nil
-			n.kill(s.group)
+			n.kill(ctx, s.group)
 		case <-n.exited:
 			cancel()
 			if up != nil {
@@ -193,8 +195,11 @@ type stopper struct {
 
 func listen(ctx context.Context) *stopper {
 	s := &stopper{make(chan struct{}), make(chan struct{}), make(chan os.Signal, 4)}
-	// A hangup is caught too, and means nothing: there is no terminal.
-	signal.Notify(s.signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	// A hangup is caught too, and means nothing: there is no terminal. Who
+	// else in this process listens might end it before the machine has ended.
+	signals := []os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1}
+	signal.Reset(signals...)
+	signal.Notify(s.signals, signals...)
 	go s.follow(ctx)
 	return s
 }
@@ -210,10 +215,8 @@ func (s *stopper) follow(ctx context.Context) {
 			if sig == unix.SIGHUP {
 				continue
 			}
-			// The signal may have ended the context as well, before or
-			// after it came here: that is one wish and not two.
 			count++
-			if count == 2 {
+			if (count > 1 || sig == unix.SIGUSR1) && !is(s.insisted) {
 				close(s.insisted)
 			}
 		case <-done:
@@ -225,9 +228,12 @@ func (s *stopper) follow(ctx context.Context) {
 	}
 }
 
-func (s *stopper) wasAsked() bool {
+func (s *stopper) wasAsked() bool { return is(s.asked) }
+
+// is tells whether a wish was made.
+func is(wish chan struct{}) bool {
 	select {
-	case <-s.asked:
+	case <-wish:
 		return true
 	default:
 		return false
