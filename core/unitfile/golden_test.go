@@ -50,6 +50,7 @@ func rendered() map[string]func() ([]byte, error) {
 		},
 		"sshd-password.conf": SSHD{RootLoginYes, true, []string{"/etc/ssh/ssh_host_ed25519_key"}}.Render,
 		"sshd-keys.conf":     SSHD{PermitRootLogin: RootLoginKeys}.Render,
+		"resolved.conf":      ResolvedStub{Machine: "mycontainer", Address: addr("192.168.200.1")}.Render,
 		"units.preset": func() ([]byte, error) {
 			return Preset([]string{"ssh.service", "systemd-networkd.service", "getty@tty1.service"})
 		},
