@@ -164,7 +164,7 @@ func inDirectory(dirs []string, do func() error) error {
 		if err == nil {
 			err = do()
 		}
-		if !errors.Is(err, fs.ErrNotExist) {
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
