@@ -17,6 +17,7 @@ func treeConfig(fromHost []string) string {
 		`Acquire::http::Timeout "20";`,
 		`Acquire::https::Timeout "20";`,
 		`Acquire::ftp::Timeout "20";`,
+		`APT::Cmd::Pattern-Only "true";`, // a name is a name, no regular expression
 		`APT::Install-Recommends "false";`,
 		`APT::Keep-Downloaded-Packages "true";`,
 		`Dpkg::Use-Pty "false";`,

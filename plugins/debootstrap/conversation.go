@@ -9,7 +9,8 @@ import (
 
 // conversation follows what debootstrap tells an installer on descriptor 3:
 //
-//	P: 12345 67890 DOWNDEBS     how far, of how much, in what
+//	P: 12345 67890 DOWNDEBS     how far, of how much, in what step
+//	P: 23456 67890              the same step
 //	I: EXTRACTING               a message: its name,
 //	IA: libc6                   its arguments, one a line,
 //	IF: Extracting %s...        and its text
@@ -18,10 +19,11 @@ import (
 type conversation struct {
 	report    sdk.Reporter
 	step      string
-	done      uint64
-	total     uint64
 	item      string
+	message   string // the name of the message that is being told
 	arguments []string
+	packages  uint64 // how many are downloaded
+	fetched   uint64
 	failures  []string
 }
 
@@ -30,11 +32,20 @@ func newConversation(report sdk.Reporter) *conversation { return &conversation{r
 // errors are the errors that debootstrap told, as sentences.
 func (c *conversation) errors() []string { return c.failures }
 
+// Downloading packages is counted here: debootstrap counts the bytes, but
+// forgets them from one package to the next.
+const (
+	stepSizes    = "SIZEDEBS" // counts the packages
+	stepPackages = "DOWNDEBS"
+	fetchedOne   = "VALIDATING"
+)
+
 // steps says what debootstrap's names for its steps are about.
 var steps = map[string]struct{ phase, unit string }{
 	"DOWNREL":     {phaseIndex, "percent"},
 	"DOWNPKGS":    {phaseIndex, "bytes"},
-	"DOWNDEBS":    {phaseDownload, "bytes"},
+	stepSizes:     {phaseDownload, ""},
+	stepPackages:  {phaseDownload, ""},
 	"EXTRACTPKGS": {phaseUnpack, unitPackages},
 	"UNPACKREQ":   {phaseUnpack, unitPackages},
 	"UNPACKBASE":  {phaseUnpack, unitPackages},
@@ -51,7 +62,7 @@ func (c *conversation) line(text string) {
 	case "P":
 		c.advance(strings.Fields(value))
 	case "I", "W", "E":
-		c.arguments = nil
+		c.message, c.arguments = value, nil
 	case "IA", "WA", "EA":
 		c.arguments = append(c.arguments, value)
 	case "IF", "WF", "EF":
@@ -61,20 +72,36 @@ func (c *conversation) line(text string) {
 
 // advance reads the fields of a P line.
 func (c *conversation) advance(fields []string) {
-	if len(fields) != 3 {
+	name := c.step
+	switch len(fields) {
+	case 2:
+	case 3:
+		name = fields[2]
+	default:
 		return
 	}
-	step, known := steps[fields[2]]
+	step, known := steps[name]
 	done, errDone := strconv.ParseUint(fields[0], 10, 64)
 	total, errTotal := strconv.ParseUint(fields[1], 10, 64)
-	if !known || errDone != nil || errTotal != nil {
+	if errDone != nil || errTotal != nil {
 		return
 	}
-	if c.step != fields[2] {
-		c.step, c.item = fields[2], ""
+	begins := name != c.step
+	c.step = name
+	if !known {
+		return
+	}
+	if name == stepSizes {
+		c.packages = max(c.packages, total)
+		return
+	}
+	if begins {
+		c.item = ""
 		c.report.Phase(step.phase)
 	}
-	c.done, c.total = done, total
+	if name == stepPackages {
+		return
+	}
 	c.report.Progress(sdk.Progress{Done: min(done, total), Total: total, Unit: step.unit, Item: c.item})
 }
 
@@ -93,6 +120,10 @@ func (c *conversation) say(kind byte, text string) {
 	case 'I':
 		if len(c.arguments) > 0 {
 			c.item = c.arguments[0]
+		}
+		if c.message == fetchedOne && c.step == stepPackages {
+			c.fetched = min(c.fetched+1, c.packages)
+			c.report.Progress(sdk.Progress{Done: c.fetched, Total: c.packages, Unit: unitPackages, Item: c.item})
 		}
 		c.report.Line("I: " + text)
 	}

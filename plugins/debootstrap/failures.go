@@ -11,7 +11,7 @@ import (
 )
 
 // symptom is something that the tools say when they fail, and what it means.
-// The first group of says, if it has one, is put for %s in the message.
+// The first group of says that is not empty is put for %s in the message.
 type symptom struct {
 	says    *regexp.Regexp
 	code    sdk.Code
@@ -82,10 +82,14 @@ var symptoms = []symptom{
 		"check --release and --mirror; a mirror without updates needs --option updates=off, one without security updates --option security-mirror=none",
 	},
 	{
-		regexp.MustCompile(`Could(?:n't| not) (?:connect|download)|Unable to connect|Connection (?:refused|failed|timed out|reset)|` +
-			`Network is unreachable|Failed to fetch|404 +Not Found|Some index files failed|Unable to fetch some archives|` +
-			`Undetermined Error|Invalid Release file|File not found - /`),
-		sdk.CodeMirror, "the mirror cannot be reached or lacks something", "check the network of this host, or use another --mirror",
+		regexp.MustCompile(`(?:Could not connect to|Unable to connect to|Cannot initiate the connection to) ([^\s(]+)|` +
+			`Connection (?:refused|failed|timed out|reset)|Network is unreachable`),
+		sdk.CodeMirror, "the mirror %s cannot be reached", "check the network of this host, or use another --mirror",
+	},
+	{
+		regexp.MustCompile(`Failed to fetch (\S+)|Couldn't download (?:package )?(\S+)|404 +Not Found|Some index files failed|` +
+			`Unable to fetch some archives|Undetermined Error|Invalid Release file|File not found - (\S+)`),
+		sdk.CodeMirror, "the mirror lacks the file %s", "it may just be updating: try again in some minutes, or another --mirror",
 	},
 	{
 		regexp.MustCompile(`unmet dependencies|held broken packages|Unable to correct problems`),
@@ -107,7 +111,7 @@ func (r *run) explain(failure *sdk.Failure) *sdk.Failure {
 	for _, line := range failure.Tail {
 		if name := firstGroup(unknownPackage.FindStringSubmatch(line)); name != "" {
 			explained := r.noPackage(name)
-			explained.Tail, explained.Err = failure.Tail, failure
+			explained.Tail = failure.Tail
 			return explained
 		}
 	}
@@ -128,7 +132,7 @@ func explainTail(failure *sdk.Failure) *sdk.Failure {
 			}
 			return &sdk.Failure{
 				Code: s.code, Message: strings.Replace(s.message, "%s", subject, 1), Hint: s.hint,
-				Tail: failure.Tail, Err: failure,
+				Tail: failure.Tail,
 			}
 		}
 	}

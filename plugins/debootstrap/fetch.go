@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/aptsource"
@@ -30,19 +29,15 @@ func (r *run) fetch(ctx context.Context, a archive) (int, error) {
 	}
 	var files []download
 	simulate := r.command(r.simulate(), nil)
-	var misread error
 	simulate.OnLine = func(line string) {
 		if file, ok := parseDownload(line); ok {
 			files = append(files, file)
-		} else if name, ok := guessed(line); ok {
-			misread = errors.Join(misread, r.noPackage(name))
+		} else {
+			r.report.Line(line)
 		}
 	}
 	if err := r.tool(ctx, simulate); err != nil {
 		return 0, err
-	}
-	if misread != nil {
-		return 0, misread
 	}
 	if err := r.takeFromCache(files); err != nil {
 		return 0, err
@@ -105,19 +100,6 @@ func parseDownload(line string) (download, bool) {
 		return download{}, false
 	}
 	return download{name: m[1], digest: m[2]}, true
-}
-
-// guess is what apt says when it takes a name that is no package's for a
-// pattern: `Note, selecting 'x' for regex 'y'`. The patterns of our own that
-// begin with a question mark are said with `pattern`.
-var guess = regexp.MustCompile(`^Note, selecting '.*' for (?:regex|glob|task) '(.*)'`)
-
-func guessed(line string) (string, bool) {
-	m := guess.FindStringSubmatch(line)
-	if m == nil || strings.HasPrefix(m[1], "?") {
-		return "", false
-	}
-	return m[1], true
 }
 
 // takeFromCache puts the files that the cache has where apt looks for them.

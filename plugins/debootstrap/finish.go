@@ -15,7 +15,7 @@ import (
 // emptied are the directories whose content is of the bootstrap only. Devices
 // are those of whatever boots the tree.
 var emptied = []string{
-	archivesDirectory, listsDirectory, "dev", "run", "tmp", "var/log/apt", "var/tmp",
+	archivesDirectory, listsDirectory, "dev", "run", "tmp", "var/cache/debconf/tmp.ci", "var/log/apt", "var/tmp",
 }
 
 // removed are files that the tools leave behind: their own, and what they have
@@ -27,7 +27,7 @@ var removed = []string{
 	policyFile, "var/lib/dbus/machine-id",
 	"var/lib/systemd/random-seed", "var/lib/systemd/credential.secret",
 	"var/cache/apt/*.bin", "var/cache/debconf/*-old", "var/cache/ldconfig/aux-cache",
-	"var/lib/dpkg/*-old", "var/log/*.log",
+	"var/cache/debconf/tmp.ci", "var/lib/dpkg/*-old", "var/log/*.log",
 }
 
 // finish leaves the tree as a fresh machine, with sources of its own.
@@ -144,6 +144,7 @@ func (r *run) facts(a archive) (sdk.Facts, error) {
 		NetworkUnits:   r.tree.units("systemd-networkd.service"),
 		ResolverUnits:  r.tree.units("systemd-resolved.service"),
 		PackageManager: "apt-get",
+		MaskUnits:      r.tree.units(disturbing...),
 		ProbeHost:      aptsource.DNSName(a.uri),
 	}
 	for _, e := range entries {
@@ -175,6 +176,10 @@ func (r *run) checkRelease(fields map[string]string) error {
 	}
 	return wrong
 }
+
+// disturbing are units that fail in a machine without a terminal: this one asks
+// questions on the console at the first boot.
+var disturbing = []string{"systemd-firstboot.service"}
 
 // unitDirectories are where packages put units.
 var unitDirectories = []string{"usr/lib/systemd/system", "lib/systemd/system"}

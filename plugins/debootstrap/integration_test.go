@@ -16,7 +16,8 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
 )
 
-// keep leaves the trees where they are made, to be looked at.
+// keep leaves the trees where they are made, to be looked at. It must not be in
+// /tmp, which is covered.
 var keep = flag.String("keep", "", "directory to leave trees in")
 
 // scratch is the only place of the host that can be written to.
@@ -123,12 +124,26 @@ func bootstrap(t *testing.T, req sdk.Request) (sdk.Facts, *sdktest.Recorder, err
 	return facts, &recorder, err
 }
 
+// releases are bootstrapped for real, from where this host gets its packages.
+var bootstraps = []struct{ name, suite, engine string }{
+	{"trixie with mmdebstrap", "trixie", engineMmdebstrap},
+	{"trixie with debootstrap", "trixie", engineDebootstrap},
+	{"bookworm with mmdebstrap", "bookworm", engineMmdebstrap},
+	{"bookworm with debootstrap", "bookworm", engineDebootstrap},
+	{"sid with mmdebstrap", "sid", engineMmdebstrap},
+}
+
 func TestBootstrap(t *testing.T) {
-	need(t, "mmdebstrap")
-	req := request(t, "debian", "trixie")
-	facts, recorder, err := bootstrap(t, req)
-	if err != nil {
-		t.Fatalf("%+v", err)
+	for _, b := range bootstraps {
+		t.Run(b.name, func(t *testing.T) {
+			need(t, b.engine)
+			req := request(t, "debian", b.suite)
+			req.Options[optionEngine] = b.engine
+			facts, recorder, err := bootstrap(t, req)
+			if err != nil {
+				t.Fatalf("%+v", err)
+			}
+			t.Log(facts.SSHUnits, facts.NetworkUnits, facts.ResolverUnits, facts.ProbeHost, len(facts.Packages), recorder.Phases(), recorder.Warnings())
+		})
 	}
-	t.Log(facts.SSHUnits, facts.NetworkUnits, facts.ResolverUnits, facts.ProbeHost, len(facts.Packages), recorder.Phases(), recorder.Warnings())
 }

@@ -85,6 +85,9 @@ func (h host) resolveSecurity(j *job, a *archive, security string, own aptsource
 	case aptsource.OnlyHere(a.uri):
 		found.warn("mirrors", "no security updates: "+a.uri+" has none, and no other mirror is asked for a local one",
 			"add the --mirror that has them, or --option "+optionSecurity+"=none to say that it is meant")
+	case a.key.own && a.uri != own.URI:
+		found.warn("mirrors", "no security updates: no mirror with those that "+j.keyring.path+" signs is named",
+			"add the --mirror that has them, or --option "+optionSecurity+"=none to say that it is meant")
 	case own.Security != "":
 		a.security = own.Security
 	case j.distro == release.Ubuntu: // every mirror of Ubuntu's has them
