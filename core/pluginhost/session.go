@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -43,6 +44,12 @@ var _ sdk.Plugin = (*Session)(nil)
 func (h *Host) Start(ctx context.Context, l Listing, grants Grants) (_ *Session, err error) {
 	if l.Err != nil {
 		return nil, l.Err
+	}
+	if os.Geteuid() != 0 {
+		return nil, &sdk.Failure{
+			Code: sdk.CodeHostNotReady, Message: "plugins are run as root, in namespaces of their own",
+			Hint: "run nspawn-build as root",
+		}
 	}
 	if err := grants.check(); err != nil {
 		return nil, err

@@ -70,10 +70,10 @@ func TestAPluginThatCannotStartSaysWhy(t *testing.T) {
 	}{
 		"panic-early":    {ErrPluginDied, "the panic-early plugin died (exit status 2)"},
 		"exit-early":     {ErrPluginDied, "the exit-early plugin died (exit status 3)"},
-		"hang-early":     {ErrUnresponsive, "did not answer within 1s of its start"},
-		"hang-describe":  {ErrUnresponsive, "did not answer within 1s of its start"},
-		"hang-socket":    {ErrUnresponsive, "did not answer within 1s of its start"},
-		"stop-early":     {ErrUnresponsive, "did not answer within 1s of its start"},
+		"hang-early":     {ErrUnresponsive, "did not answer within 2s of its start"},
+		"hang-describe":  {ErrUnresponsive, "did not answer within 2s of its start"},
+		"hang-socket":    {ErrUnresponsive, "did not answer within 2s of its start"},
+		"stop-early":     {ErrUnresponsive, "did not answer within 2s of its start"},
 		"garbage":        {ErrProtocol, `it printed "hello "`},
 		"long-line":      {ErrProtocol, "its handshake"},
 		"foreign-socket": {ErrProtocol, "its socket unix /run/foreign.sock is not in the directory"},
@@ -88,14 +88,14 @@ func TestAPluginThatCannotStartSaysWhy(t *testing.T) {
 			t.Parallel()
 			h := newHost(t)
 			if errors.Is(c.is, ErrUnresponsive) {
-				h.StartTimeout = time.Second
+				h.StartTimeout = 2 * time.Second
 			}
 			began := time.Now()
 			s, err := h.Start(t.Context(), listing(mode), Grants{})
 			if err == nil {
 				t.Fatalf("it started; closing it: %v", s.Close())
 			}
-			if took := time.Since(began); took > 8*time.Second {
+			if took := time.Since(began); took > 15*time.Second {
 				t.Errorf("it took %s", took)
 			}
 			if c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.want) {
@@ -161,25 +161,21 @@ func TestAHostThatIsInterruptedWaitsForThePluginOnlySoLong(t *testing.T) {
 		is    error // beside the context's
 		limit time.Duration
 	}{
-		"wait": {nil, 3 * time.Second},
-		"deaf": {ErrUnresponsive, 3 * time.Second},
-		"stop": {ErrUnresponsive, 3 * time.Second},
+		"wait": {nil, 8 * time.Second},
+		"deaf": {ErrUnresponsive, 8 * time.Second},
+		"stop": {ErrUnresponsive, 8 * time.Second},
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			h := newHost(t)
 			grants := jobGrants(t)
 			s := startGood(t, h, mode, grants)
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			var recorder sdktest.Recorder
-			began := time.Now()
-			_, err := s.Bootstrap(ctx, grants.request(), &recorder)
-			if !errors.Is(err, context.DeadlineExceeded) || c.is != nil && !errors.Is(err, c.is) {
+			var began time.Time
+			_, err := s.Bootstrap(ctx, grants.request(), onLine(func() { began = time.Now(); cancel() }))
+			if !errors.Is(err, context.Canceled) || c.is != nil && !errors.Is(err, c.is) {
 				t.Errorf("got %v", err)
-			}
-			if len(recorder.Lines()) != 1 {
-				t.Errorf("lines are %q", recorder.Lines())
 			}
 			if err := s.Close(); err != nil {
 				t.Error(err)
@@ -217,7 +213,7 @@ func TestAStartThatIsCancelledEndsAtOnce(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUnresponsive) {
 		t.Errorf("got %v", err)
 	}
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > 8*time.Second {
 		t.Errorf("it took %s", took)
 	}
 }

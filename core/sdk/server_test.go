@@ -212,14 +212,14 @@ func TestASilentPluginIsGivenUpOn(t *testing.T) {
 	client := sdktest.Start(t, double{
 		bootstrap: func(ctx context.Context, _ sdk.Request, to sdk.Reporter) (sdk.Facts, error) {
 			for range 5 { // it lives as long as it speaks
-				time.Sleep(30 * time.Millisecond)
+				time.Sleep(300 * time.Millisecond)
 				to.Line("still here")
 			}
 			<-ctx.Done()
 			return sdk.Facts{}, ctx.Err()
 		},
 	})
-	client.Silence = 100 * time.Millisecond
+	client.Silence = time.Second
 	var recorder sdktest.Recorder
 	_, err := client.Bootstrap(t.Context(), wholeRequest, &recorder)
 	if !errors.Is(err, sdk.ErrUnresponsive) {
