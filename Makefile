@@ -105,6 +105,11 @@ check: ## install what the tests need, then run all of them (as root)
 	CI=$${CI-true} $(MAKE) test
 	CI=$${CI-true} $(MAKE) integration
 
+.PHONY: vm
+vm: ## tests on a kernel of their own, in software emulation (as root, on Debian)
+	packaging/install-deps vm
+	CI=$${CI-true} $(TEST) -tags vm -count=1 -v -timeout $(TIMEOUT) ./integration/
+
 .PHONY: bench
 bench: ## measure (as root, for those with machines)
 	$(TEST) -run '^$$' -bench . -benchmem -p 1 -timeout $(TIMEOUT) ./core/... ./plugins/... ./cmd/...

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -140,6 +141,9 @@ func onUsageError(ctx *cli.Context, err error, _ bool) error {
 
 // house puts together all that the commands work with.
 func (a *app) house() (*machines.House, error) {
+	if err := needRoot(); err != nil {
+		return nil, err
+	}
 	h, err := host.Detect()
 	if err != nil {
 		return nil, err
@@ -160,6 +164,14 @@ func (a *app) house() (*machines.House, error) {
 		},
 		Tell: a.progress.tell,
 	}, nil
+}
+
+// needRoot says early and plainly what would else fail somewhere.
+func needRoot() error {
+	if os.Geteuid() != 0 {
+		return &machines.HostError{Problem: "this needs root", Hint: "run it with sudo"}
+	}
+	return nil
 }
 
 func (a *app) plugins() *pluginhost.Host {

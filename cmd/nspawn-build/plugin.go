@@ -68,6 +68,9 @@ func (a *app) pluginListCommand() *cli.Command {
 			if ctx.NArg() > 0 {
 				return &usageError{fmt.Sprintf("unexpected argument %q", ctx.Args().First()), "plugin list takes none"}
 			}
+			if err := needRoot(); err != nil { // to give a plugin its namespaces
+				return err
+			}
 			found, err := a.plugins().List(ctx.Context)
 			if err != nil {
 				return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -21,9 +20,6 @@ import (
 // ready checks what a machine of any distribution needs of the host, and
 // chooses the driver.
 func (h *House) ready(ctx context.Context, s *spec.Spec) (spec.Driver, error) {
-	if os.Geteuid() != 0 {
-		return "", &HostError{"making a machine needs root", "run it with sudo"}
-	}
 	if h.Host.Nspawn == "" {
 		pkg := map[string]string{"debian": "systemd-container", "fedora": "systemd-container", "arch": "systemd"}[h.Host.Family]
 		return "", &HostError{"systemd-nspawn is not installed", h.installHint(pkg)}
