@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -238,18 +239,16 @@ func TestPoweroffFromInsideLeavesNothingButTheConsole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.until("the supervisor is gone", func() bool {
-		running, err := held(f.lock())
-		return err == nil && !running
+	b.until("nothing but the console is left", func() bool {
+		left := strings.ReplaceAll(b.traces(), f.dir+"\n", "")
+		return strings.ReplaceAll(left, f.console()+"\n", "") == b.before
 	})
+	if running, err := held(f.lock()); running || err != nil {
+		t.Errorf("its lock is held: %v, %v", running, err)
+	}
 	lines, err := b.Console(t.Context(), b.machine.Name, 100)
 	if err != nil || len(lines) == 0 {
 		t.Errorf("the console of a machine that ended: %v, %v", lines, err)
-	}
-	left := strings.ReplaceAll(b.traces(), f.dir+"\n", "")
-	left = strings.ReplaceAll(left, f.console()+"\n", "")
-	if left != b.before {
-		t.Errorf("left behind:\n%s", left)
 	}
 }
 
@@ -423,4 +422,120 @@ func TestHangupOfTheSupervisorMeansNothing(t *testing.T) {
 	if now := b.status(); now.Leader != first.Leader {
 		t.Errorf("got %+v, was %+v", now, first)
 	}
+}
+
+func TestManyStartsAtOnceMakeOneMachine(t *testing.T) {
+	b := newBench(t)
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			if err := b.Start(ctx, b.machine); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	out, err := exec.Command("pgrep", "-fc", "^[^ ]*systemd-nspawn .*--machine=my-box[.]1").Output()
+	if err != nil || strings.TrimSpace(string(out)) != "1" {
+		t.Errorf("%s systemd-nspawn run, %v", out, err)
+	}
+	for range 5 {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			if err := b.Stop(ctx, b.machine, 20*time.Second); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	b.nothingIsLeft()
+}
+
+func TestForwardingIsPutBackByTheLastMachineAndOnlyIfWeChangedIt(t *testing.T) {
+	treetest.Need(t)
+	d := New(Config{RuntimeDir: t.TempDir()})
+	value := func() string {
+		text, err := os.ReadFile(forwardSwitch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(text))
+	}
+	set := func(v string) {
+		if err := setSwitch(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(f func() error) {
+		t.Helper()
+		if err := f(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin := func() error { return d.startForwarding(t.Context()) }
+	end := func() error { return d.stopForwarding(t.Context(), "one") }
+	before := value()
+	t.Cleanup(func() { set(before) })
+
+	set("0")
+	run(begin)
+	if value() != "1" {
+		t.Error("not turned on")
+	}
+	other, err := d.files("two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := acquire(t.Context(), other.lock()) // another machine runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(begin)
+	run(end)
+	if value() != "1" {
+		t.Error("turned off under another machine")
+	}
+	run(lock.Close)
+	run(end)
+	if value() != "0" {
+		t.Error("not put back by the last")
+	}
+	run(end)
+
+	set("1") // by the host's owner
+	run(begin)
+	run(end)
+	if value() != "1" {
+		t.Error("turned off though it was on before")
+	}
+
+	set("0")
+	run(begin)
+	run(func() error { return writeJSON(d.forwardRecord(), forwarding{Was: "0", Boot: "another"}) })
+	run(end)
+	if value() != "1" {
+		t.Error("a record of an earlier boot was believed")
+	}
+}
+
+func TestMachineThatCannotReachBeyondTheHostIsAWarning(t *testing.T) {
+	b := newBench(t)
+	warned := len(warnings)
+	// A switch that cannot be recorded is not touched.
+	if err := os.Mkdir(b.forwardRecord(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(b.forwardRecord()) })
+	b.start()
+	if got := warnings[warned:]; len(got) != 1 || !strings.Contains(got[0], "cannot reach beyond") {
+		t.Errorf("warned %q", got)
+	}
+	b.inside("systemctl", "is-system-running", "--wait")
+	if err := os.Remove(b.forwardRecord()); err != nil {
+		t.Fatal(err)
+	}
+	b.stop(20 * time.Second)
 }

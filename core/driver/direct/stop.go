@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +34,7 @@ func (d *Driver) Stop(ctx context.Context, m driver.Machine, grace time.Duration
 	}
 	err = d.clean(ctx, m, grace)
 	if err == nil {
-		err = os.RemoveAll(f.dir)
+		err = f.removeAll()
 	}
 	if err = errors.Join(err, lock.Close()); err != nil {
 		return fmt.Errorf("stopping %s: %w", m.Name, err)
@@ -137,6 +138,18 @@ func (d *Driver) clean(ctx context.Context, m driver.Machine, grace time.Duratio
 		errs = append(errs, veth.Remove(m.Interface))
 	}
 	return errors.Join(append(errs, d.stopForwarding(ctx, m.Name))...)
+}
+
+// removeAll removes the machine's runtime directory at once, for all to see:
+// whoever starts the machine at this moment makes a new one, of which nothing
+// may be removed. The caller holds the lock.
+func (f files) removeAll() error {
+	away, err := os.MkdirTemp(filepath.Dir(f.dir), ".removed-")
+	if err != nil {
+		return err
+	}
+	err = os.Rename(f.dir, filepath.Join(away, "machine"))
+	return errors.Join(err, os.RemoveAll(away))
 }
 
 // removeFiles removes what is in the machine's runtime directory but the
