@@ -22,9 +22,7 @@ func BenchmarkRemoveTree(b *testing.B) {
 				b.StopTimer()
 				plant(b, path, 10_000)
 				b.StartTimer()
-				if err := remove(path); err != nil {
-					b.Fatal(err)
-				}
+				must(b, remove(path))
 			}
 			b.ReportMetric(10_000, "files")
 		})
@@ -36,13 +34,9 @@ func plant(tb testing.TB, root string, n int) {
 	tb.Helper()
 	for dir := 0; dir*12 < n; dir++ {
 		path := filepath.Join(root, "usr", fmt.Sprint(dir%3), fmt.Sprint(dir%7), fmt.Sprint(dir%31), fmt.Sprint(dir))
-		if err := os.MkdirAll(path, 0o755); err != nil {
-			tb.Fatal(err)
-		}
+		must(tb, os.MkdirAll(path, 0o755))
 		for file := dir * 12; file < min(n, dir*12+12); file++ {
-			if err := os.WriteFile(filepath.Join(path, fmt.Sprint(file)), make([]byte, 3000), 0o644); err != nil {
-				tb.Fatal(err)
-			}
+			must(tb, os.WriteFile(filepath.Join(path, fmt.Sprint(file)), make([]byte, 3000), 0o644))
 		}
 	}
 }
@@ -50,14 +44,7 @@ func plant(tb testing.TB, root string, n int) {
 // identityOf is what the caller of RemoveTree would have kept.
 func identityOf(tb testing.TB, path string) Identity {
 	tb.Helper()
-	tree, err := Open(path)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer tree.Close()
-	id, err := tree.Identity()
-	if err != nil {
-		tb.Fatal(err)
-	}
+	id, err := open(tb, path).Identity()
+	must(tb, err)
 	return id
 }

@@ -121,7 +121,10 @@ func useName(t *testing.T, name string) {
 		}
 	}
 	tree := open(t, w.path)
-	if err := tree.WriteFile(name, []byte(name), 0o600); err == nil {
+	err := tree.WriteFile(name, []byte(name), 0o600)
+	// A name such as up/up, where up is a link to "..", replaces a link on its
+	// own way and leads nowhere afterwards.
+	if _, lost := tree.ReadDir(name[:strings.LastIndexByte(name, '/')+1]); err == nil && lost == nil {
 		data, err := tree.ReadFile(name, 1<<16)
 		if err != nil || string(data) != name {
 			t.Errorf("what was written to %q reads %q, %v", name, data, err)

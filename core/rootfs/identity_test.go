@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -23,6 +24,17 @@ func TestIdentitySurvivesRenameAndUse(t *testing.T) {
 	must(t, os.Rename(w.path, w.path+".renamed"))
 	if after := identityOf(t, w.path+".renamed"); after != before {
 		t.Errorf("%v became %v", before, after)
+	}
+}
+
+func TestIdentityHoldsTheTimeOfBirth(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "machine")
+	before := time.Now().Add(-time.Second) // the kernel's clock for files is a coarse one
+	must(t, os.Mkdir(path, 0o755))
+	after := time.Now()
+	must(t, os.Chtimes(path, time.Unix(1, 0), time.Unix(1, 0)))
+	if born := time.Unix(0, identityOf(t, path).Btime); born.Before(before) || born.After(after) {
+		t.Errorf("made between %v and %v, says %v", before, after, born)
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 )
 
 // mounted are things that may be mounted in a tree when it is to be removed.
+// All of them are the test's own: if the code under test were broken, it would
+// remove them.
 var mounted = map[string]struct {
 	at string
 	do func(t *testing.T, w world, at string)
@@ -27,8 +29,11 @@ var mounted = map[string]struct {
 		must(t, os.WriteFile(at, nil, 0o600))
 		mount(t, filepath.Join(w.outside, "file"), at, "", unix.MS_BIND)
 	}},
-	"the devices of the host": {"dev", func(t *testing.T, _ world, at string) {
-		mount(t, "/dev", at, "", unix.MS_BIND|unix.MS_REC)
+	"a file system with another in it": {"dev", func(t *testing.T, _ world, at string) {
+		mount(t, "tmpfs", at, "tmpfs", 0)
+		must(t, os.Mkdir(filepath.Join(at, "pts"), 0o755))
+		mount(t, "tmpfs", filepath.Join(at, "pts"), "tmpfs", 0)
+		must(t, os.WriteFile(filepath.Join(at, "pts/file"), []byte(secret), 0o600))
 	}},
 	"the tree in itself": {"mnt", func(t *testing.T, w world, at string) {
 		mount(t, w.path, at, "", unix.MS_BIND)

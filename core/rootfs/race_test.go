@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -82,14 +83,19 @@ func TestRacesWithRemoveTreeLeadNowhere(t *testing.T) {
 			dir := openDir(t, w.in("etc"))
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			moved := make(chan struct{})
-			go func() { // moves what is being emptied to elsewhere in the tree
-				defer close(moved)
+			var attackers sync.WaitGroup
+			attackers.Go(func() { // moves what is being emptied to elsewhere in the tree
 				for n := 0; ctx.Err() == nil; n++ {
 					_ = unix.Renameat(int(dir.Fd()), fmt.Sprintf("d/usr/%d/%d", n%3, n%7), int(dir.Fd()), "moved")
 					_ = unix.Renameat(int(dir.Fd()), "moved", int(dir.Fd()), fmt.Sprintf("d/usr/%d/%d", n%3, n%7))
 				}
-			}()
+			})
+			attackers.Go(func() { // puts the link back wherever it was removed
+				for ctx.Err() == nil {
+					_ = unix.Symlinkat(w.outside, int(dir.Fd()), "link")
+					_ = unix.Symlinkat(w.outside, int(dir.Fd()), "d")
+				}
+			})
 			stop, _ := flip(t, dir, "d", "link", 10_000)
 			id, err := w.tree.Identity()
 			must(t, err)
@@ -97,11 +103,27 @@ func TestRacesWithRemoveTreeLeadNowhere(t *testing.T) {
 				t.Logf("gave up: %v", err)
 			}
 			cancel()
-			<-moved
+			attackers.Wait()
 			stop()
 			must(t, RemoveTree(t.Context(), w.path, id))
 			w.gone(t)
 		})
+	}
+}
+
+// What was a directory when it was to be unlinked may be a link when it is to
+// be entered.
+func TestWalkerDoesNotFollow(t *testing.T) {
+	w := newWorld(t).guard(t)
+	for link, target := range map[string]string{"absolute": w.outside, "relative": "../outside", "inside": "etc", "up": ".."} {
+		must(t, os.Symlink(target, w.in(link)))
+		top := openDir(t, w.path)
+		at, err := where(top)
+		must(t, err)
+		walker := &walker{crew: &crew{}, dir: top, path: []level{{at: at}}}
+		if err := walker.down(t.Context(), link); err != nil || len(walker.path) != 1 || walker.dir != top {
+			t.Errorf("went through the %s link: %v", link, err)
+		}
 	}
 }
 

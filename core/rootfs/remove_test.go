@@ -177,6 +177,8 @@ func TestRemoveTreeGoesOnWhereItWasStopped(t *testing.T) {
 	must(t, RemoveTree(t.Context(), w.path, id))
 }
 
+const immutable, appendOnly = 0x10, 0x20
+
 // lock sets an attribute as chattr does and clears it when the test ends.
 func lock(t *testing.T, path string, flag uint32) {
 	t.Helper()
@@ -198,7 +200,6 @@ func lock(t *testing.T, path string, flag uint32) {
 }
 
 func TestRemoveTreeTakesLockedFiles(t *testing.T) {
-	const immutable, appendOnly = 0x10, 0x20
 	w := newWorld(t)
 	must(t, os.MkdirAll(w.in("var/log/journal/deep"), 0o755))
 	for _, name := range []string{"etc/resolv.conf", "etc/open", "var/log/journal/a", "var/log/journal/deep/b", "etc/twice"} {
@@ -223,4 +224,18 @@ func TestRemoveTreeTakesLockedFiles(t *testing.T) {
 	if attributes(t, host)&immutable == 0 {
 		t.Error("the host's file has lost its attribute")
 	}
+}
+
+func TestRemoveTreeGoesOnWithALockedTree(t *testing.T) {
+	w := newWorld(t).guard(t)
+	id, err := w.tree.Identity()
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := RemoveTree(ctx, w.path, id); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	lock(t, filepath.Join(filepath.Dir(w.path), hiddenName(id)), immutable)
+	must(t, RemoveTree(t.Context(), w.path, id))
+	w.gone(t)
 }
