@@ -298,3 +298,33 @@ func TestARequestMustStayWithinItsGrants(t *testing.T) {
 		}
 	}
 }
+
+func TestASessionLeavesNoDescriptorOpen(t *testing.T) {
+	h := newHost(t)
+	once := func(mode string) {
+		t.Helper()
+		s, err := h.Start(t.Context(), listing(mode), Grants{})
+		if err == nil {
+			err = s.Close()
+		}
+		if (err == nil) != (mode == "good") {
+			t.Fatalf("%s: %v", mode, err)
+		}
+	}
+	open := func() int {
+		t.Helper()
+		entries, err := os.ReadDir("/proc/self/fd")
+		must(t, err)
+		return len(entries)
+	}
+	once("good") // the runtime opens some for good
+	before := open()
+	for range 3 {
+		for _, mode := range []string{"good", "exit-early", "version-two"} {
+			once(mode)
+		}
+	}
+	if after := open(); after > before {
+		t.Errorf("%d descriptors were open before, %d are after", before, after)
+	}
+}

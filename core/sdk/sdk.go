@@ -69,37 +69,37 @@ type Request struct {
 
 // Description is a plugin's answer to Describe.
 type Description struct {
-	Name     string // the part after "nspawn-build-plugin-" of the binary's name
-	Version  string // semantic version of the plugin
-	Protocol string // "MAJOR.MINOR"; Serve fills it in
-	Distros  []Distro
-	Tools    []ToolNeed
-	Options  []Option
+	Name     string     `json:"name"`     // the part after "nspawn-build-plugin-" of the binary's name
+	Version  string     `json:"version"`  // semantic version of the plugin
+	Protocol string     `json:"protocol"` // "MAJOR.MINOR"; Serve fills it in
+	Distros  []Distro   `json:"distros"`
+	Tools    []ToolNeed `json:"tools,omitempty"`
+	Options  []Option   `json:"options,omitempty"`
 }
 
 // Distro is one distribution that a plugin can make.
 type Distro struct {
-	Name           string // the value of --distro
-	Title          string
-	Releases       []string // the newest first; a plugin may accept others
-	DefaultRelease string
-	Architectures  []string
+	Name           string   `json:"name"` // the value of --distro
+	Title          string   `json:"title"`
+	Releases       []string `json:"releases"` // the newest first; a plugin may accept others
+	DefaultRelease string   `json:"defaultRelease"`
+	Architectures  []string `json:"architectures"`
 }
 
 // ToolNeed is a need for at least one of several programs on the host.
 type ToolNeed struct {
-	AnyOf    []string // the first that is there is used
-	Purpose  string
-	Packages map[string]string // host family ("debian", "arch", "fedora") to package
-	Distros  []string          // empty means all of the plugin's
+	AnyOf    []string          `json:"anyOf"` // the first that is there is used
+	Purpose  string            `json:"purpose,omitempty"`
+	Packages map[string]string `json:"packages,omitempty"` // host family ("debian", "arch", "fedora") to package
+	Distros  []string          `json:"distros,omitempty"`  // empty means all of the plugin's
 }
 
 // Option is one KEY of --option KEY=VALUE.
 type Option struct {
-	Name    string
-	Help    string
-	Choices []string // empty means any value
-	Default string
+	Name    string   `json:"name"`
+	Help    string   `json:"help,omitempty"`
+	Choices []string `json:"choices,omitempty"` // empty means any value
+	Default string   `json:"default,omitempty"`
 }
 
 // Severity ranks a Diagnostic.
