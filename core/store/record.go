@@ -41,4 +41,3 @@ func (r *Record) Update(change func(*Machine)) error {
 	r.m = m
 	return nil
 }
-

@@ -111,9 +111,12 @@ func TestJournalKnowsWhatWasBegun(t *testing.T) {
 	s := open(t)
 	j := s.Journal("box")
 	for _, e := range [][2]string{
-		{"bootstrap", pipeline.Begin}, {"bootstrap", pipeline.Done},
-		{"network", pipeline.Begin}, {"network", pipeline.Fail},
-		{"boot", pipeline.Begin}, {"boot", pipeline.Unmade},
+		{"bootstrap", pipeline.Begin},
+		{"bootstrap", pipeline.Done},
+		{"network", pipeline.Begin},
+		{"network", pipeline.Fail},
+		{"boot", pipeline.Begin},
+		{"boot", pipeline.Unmade},
 	} {
 		if err := j.Record(e[0], e[1]); err != nil {
 			t.Fatal(err)
