@@ -131,6 +131,10 @@ func judgeHost(err error) (verdict, bool) {
 	if errors.As(err, &ambiguous) {
 		return verdict{exitHost, ambiguous.Hint()}, true
 	}
+	var version *pluginhost.VersionError
+	if errors.As(err, &version) {
+		return verdict{exitHost, version.Hint()}, true
+	}
 	for _, broken := range []error{pluginhost.ErrPluginDied, pluginhost.ErrProtocol, pluginhost.ErrUnresponsive} {
 		if errors.Is(err, broken) {
 			return verdict{exitBootstrap, "this is a fault of the plugin; --log-level debug shows what it printed"}, true

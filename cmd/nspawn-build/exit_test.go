@@ -38,6 +38,7 @@ func TestEachErrorHasItsExitStatus(t *testing.T) {
 		{"plugin died while it was asked", &pluginhost.DiedError{}, 4},
 		{"plugin breaks the protocol", fmt.Errorf("x: %w", pluginhost.ErrProtocol), 4},
 		{"plugin hangs", fmt.Errorf("x: %w", pluginhost.ErrUnresponsive), 4},
+		{"plugin of another protocol", &pluginhost.VersionError{}, 3},
 		{"two plugins", &pluginhost.AmbiguousError{Distro: "x"}, 3},
 		{"bootstrap", inStage(stages.NameBootstrap, other), 4},
 		{"password", inStage(stages.NamePassword, other), 5},
