@@ -125,7 +125,7 @@ cover: ## how much of the code the unit tests run
 
 .PHONY: lint
 lint: $(TOOLS)/$(GOLANGCI_LINT) ## check the code, the import directions and the scripts
-	$(AS) env $(GO_ENV) GOLANGCI_LINT_CACHE=$(CURDIR)/.cache/golangci-lint $(TOOLS)/$(GOLANGCI_LINT)/golangci-lint run --allow-parallel-runners --build-tags integration ./...
+	$(AS) env $(GO_ENV) GOLANGCI_LINT_CACHE=$(CURDIR)/.cache/golangci-lint $(TOOLS)/$(GOLANGCI_LINT)/golangci-lint run --allow-parallel-runners --build-tags integration,vm ./...
 	for s in $(SCRIPTS); do bash -n "$$s"; done
 	if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo 'shellcheck is not installed: scripts were only parsed' >&2; [ "$${CI:-}" != true ]; fi
 
