@@ -162,7 +162,7 @@ type liveLine struct {
 	mu          sync.Mutex
 	stage, text string
 	since       time.Time
-	shown       bool
+	shown       string // what stands there now
 	done        chan struct{}
 	ended       sync.WaitGroup
 }
@@ -213,8 +213,11 @@ func (l *liveLine) draw() {
 	if width, _, err := term.GetSize(l.fd); err == nil && width > 1 {
 		line = fit(line, width-1)
 	}
+	if line == l.shown {
+		return
+	}
 	fmt.Fprint(l.out, "\r", line, "\x1b[K")
-	l.shown = true
+	l.shown = line
 }
 
 func fit(s string, width int) string {
@@ -226,9 +229,9 @@ func fit(s string, width int) string {
 }
 
 func (l *liveLine) erase() {
-	if l.shown {
+	if l.shown != "" {
 		fmt.Fprint(l.out, "\r\x1b[K")
-		l.shown = false
+		l.shown = ""
 	}
 }
 

@@ -34,7 +34,7 @@ StandardOutput=tty
 StandardError=tty
 TTYPath=/dev/ttyS1
 Environment=HOME=/root
-ExecStart=/bin/bash -c 'bash /root/payload.sh; echo "payload-exit: $?"'
+ExecStart=/bin/bash -c 'bash /root/payload.sh 2>&1 | cat; echo "payload-exit: $${PIPESTATUS[0]}"'
 ExecStopPost=/bin/systemctl --no-block poweroff
 [Install]
 WantedBy=graphical.target
@@ -88,7 +88,7 @@ func vmImage(ctx context.Context, tree, image, modules, script string) error {
 	if err != nil {
 		return err
 	}
-	base, err := d.hostTree(ctx, "trixie", nil)
+	base, err := d.hostTree(ctx, "trixie", []string{"kmod"}) // the kernel asks modprobe for what it lacks
 	if err != nil {
 		return err
 	}
