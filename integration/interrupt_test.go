@@ -18,7 +18,7 @@ func TestOneInterruptEndsARunInGoodOrder(t *testing.T) {
 			for _, c := range []struct{ name, delay, when string }{
 				{"while the plugin waits", "delay=60s", `"msg":"bootstrap: wait"`},
 				{"while the plugin's tool runs", "delay=0s", `"msg":"bootstrap: unpack"`},
-				{"while the machine boots", "delay=0s", `"event":"started","level":"info","msg":"boot`},
+				{"while the machine boots", "delay=0s", `"msg":"boot: leader running"`},
 			} {
 				t.Run(c.name, func(t *testing.T) {
 					p := h.Start(t, testhost.Command{Args: fixture("box", "--option", c.delay, "--log-format", "json")})
@@ -34,10 +34,22 @@ func TestOneInterruptEndsARunInGoodOrder(t *testing.T) {
 	}
 }
 
+func TestAPluginThatIgnoresTheInterruptIsEnded(t *testing.T) {
+	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
+	before := h.Snapshot(t)
+	p := h.Start(t, testhost.Command{Args: fixture("box", "--option", "delay=10m", "--option", "deaf=yes", "--log-format", "json")})
+	awaitText(t, p, `"msg":"bootstrap: wait"`)
+	if err := p.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	want(t, exitInterrupted, p.Wait(t, time.Minute))
+	nothingLeft(t, h, before)
+}
+
 func TestASecondInterruptEndsARunAtOnce(t *testing.T) {
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	before := h.Snapshot(t)
-	p := h.Start(t, testhost.Command{Args: fixture("box", "--option", "delay=60s", "--log-format", "json")})
+	p := h.Start(t, testhost.Command{Args: fixture("box", "--option", "delay=60s", "--option", "deaf=yes", "--log-format", "json")})
 	awaitText(t, p, `"msg":"bootstrap: wait"`)
 	for range 2 {
 		if err := p.Signal(syscall.SIGINT); err != nil {

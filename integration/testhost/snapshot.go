@@ -59,14 +59,21 @@ func Diff(before, after Snapshot) string {
 	return b.String()
 }
 
-// Settled takes snapshots until one equals before, and returns the difference
-// of the last when the deadline passes first: systemd removes what is its own
-// a moment after the cause has gone.
-func (h *Host) Settled(t testing.TB, before Snapshot, deadline time.Duration) string {
+// Settled takes snapshots until one equals before, but for the things named,
+// and returns the difference of the last when the deadline passes first:
+// systemd removes what is its own a moment after the cause has gone.
+func (h *Host) Settled(t testing.TB, before Snapshot, deadline time.Duration, except ...string) string {
 	t.Helper()
 	end := time.Now().Add(deadline)
 	for {
-		diff := Diff(before, h.Snapshot(t))
+		after := h.Snapshot(t)
+		for _, key := range except {
+			delete(after, key)
+			if was, known := before[key]; known {
+				after[key] = was
+			}
+		}
+		diff := Diff(before, after)
 		if diff == "" || time.Now().After(end) {
 			return diff
 		}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -19,6 +20,10 @@ type ignored struct{ path, because string }
 var ignoredFiles = []ignored{
 	{"/run/log/journal", "journald writes there all the time"},
 	{"/run/systemd/journal/streams", "one file for each service that logs right now"},
+	{"/run/systemd/journal/seqnum", "journald counts"},
+	{"/run/systemd/machine", "machined's sockets, there from its first call on"},
+	{"/run/systemd/userdb", "sockets of services that answer for users, there while they run"},
+	{"/run/agetty.reload", "the host's console looks for new addresses"},
 	{"/run/systemd/units", "invocation ids of whatever ran last"},
 	{"/run/systemd/transient", "units of logins and scopes, removed when they end"},
 	{"/run/systemd/propagate", "one directory for each of the host's services that has run"},
@@ -37,6 +42,13 @@ var ignoredFiles = []ignored{
 	{"/var/lib/systemd/catalog", "made by a job of the first boot, which may still run"},
 	{"/var/lib/apt", "apt's own state, which the host's timers update"},
 	{"/var/lib/dpkg", "backups made by a timer of the host"},
+}
+
+// lasting are directories that systemd-nspawn makes for its own use when it
+// first runs, and keeps. What is in them is noticed.
+var lasting = []string{
+	"/run/systemd/nspawn", "/run/systemd/nspawn/locks", "/run/systemd/nspawn/propagate",
+	"/run/systemd/nspawn/unix-export", "/run/systemd/nspawn-uid",
 }
 
 // onlyNamed are files whose being there matters and whose content is a service's.
@@ -72,7 +84,7 @@ func (h *Host) files(_ context.Context, s Snapshot) error {
 				return nil
 			}
 			what, err := describe(path, covers(onlyNamed, name))
-			if errors.Is(err, fs.ErrNotExist) {
+			if errors.Is(err, fs.ErrNotExist) || slices.Contains(lasting, name) {
 				return nil
 			}
 			s["file "+name] = what
