@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
@@ -151,6 +152,7 @@ func TestSecondProofIsNoSlowerThanTheLogins(t *testing.T) {
 	if _, err := b.prove(30 * time.Second); err != nil {
 		t.Fatal(err)
 	}
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	begin := time.Now()
 	if _, err := b.prove(30 * time.Second); err != nil {
 		t.Fatal(err)

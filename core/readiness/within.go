@@ -11,6 +11,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/nspawn-build/nspawn-build/core/driver/leader"
 	"github.com/nspawn-build/nspawn-build/core/inside"
@@ -124,7 +125,7 @@ func (p *proof) addressed(ctx context.Context) (link string, err error) {
 	if err := netlink.AddrSubscribeWithOptions(updates, done, netlink.AddrSubscribeOptions{Namespace: &ns, ErrorCallback: func(error) {}}); err != nil {
 		return "", fmt.Errorf("watching the machine's addresses: %w", err)
 	}
-	handle, err := netlink.NewHandleAt(ns)
+	handle, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return "", fmt.Errorf("looking at the machine's addresses: %w", err)
 	}

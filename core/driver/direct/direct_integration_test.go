@@ -20,6 +20,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/driver"
 	"github.com/nspawn-build/nspawn-build/core/driver/treetest"
 	"github.com/nspawn-build/nspawn-build/core/inside"
+	"github.com/nspawn-build/nspawn-build/core/spec"
 )
 
 // TestMain is the supervisor when the tests start it as one.
@@ -524,18 +525,73 @@ func TestForwardingIsPutBackByTheLastMachineAndOnlyIfWeChangedIt(t *testing.T) {
 func TestMachineThatCannotReachBeyondTheHostIsAWarning(t *testing.T) {
 	b := newBench(t)
 	warned := len(warnings)
-	// A switch that cannot be recorded is not touched.
-	if err := os.Mkdir(b.forwardRecord(), 0o700); err != nil {
+	// A switch that cannot be locked is not touched.
+	lock := filepath.Join(b.config.RuntimeDir, "forwarding.lock")
+	if err := os.Mkdir(lock, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.Remove(b.forwardRecord()) })
 	b.start()
 	if got := warnings[warned:]; len(got) != 1 || !strings.Contains(got[0], "cannot reach beyond") {
 		t.Errorf("warned %q", got)
 	}
 	b.inside("systemctl", "is-system-running", "--wait")
-	if err := os.Remove(b.forwardRecord()); err != nil {
-		t.Fatal(err)
+	if value, err := os.ReadFile(forwardSwitch); err != nil || string(value) != "0\n" {
+		t.Errorf("forwarding is %q, %v", value, err)
 	}
 	b.stop(20 * time.Second)
+}
+
+func TestSupervisorThatHangsIsPassedOver(t *testing.T) {
+	b := newBench(t)
+	leader := b.start().Leader
+	b.inside("systemctl", "is-system-running", "--wait")
+	f, err := b.files(b.machine.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := f.supervised()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(s.Supervisor, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	b.stop(time.Second)
+	if took := time.Since(begin); took > 15*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if syscall.Kill(leader, 0) == nil {
+		t.Error("the machine still runs")
+	}
+	b.nothingIsLeft()
+}
+
+func TestLimitsOfAStoppedMachineCannotBeSet(t *testing.T) {
+	d := New(Config{RuntimeDir: t.TempDir()})
+	if _, err := d.SetLimits(t.Context(), "none", spec.Limits{TasksMax: 5}); err == nil {
+		t.Error("set")
+	}
+}
+
+func TestLimitsOfARunningMachineAreSetOrSaidNotToHold(t *testing.T) {
+	b := newBench(t)
+	want := spec.Limits{MemoryMax: 1 << 30, TasksMax: 500, CPUQuota: 150}
+	b.machine.Limits = want
+	b.start()
+	unenforced, err := b.SetLimits(t.Context(), b.machine.Name, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := b.Limits(b.machine.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(unenforced) == 0 && (got.MemoryMax != want.MemoryMax || got.TasksMax != want.TasksMax || got.CPUQuota != want.CPUQuota) {
+		t.Errorf("all of them are said to hold, and yet they are %+v", got)
+	}
+	if len(unenforced) > 0 && (got.MemoryMax == want.MemoryMax && got.TasksMax == want.TasksMax && got.CPUQuota == want.CPUQuota) {
+		t.Errorf("they hold, and yet it is said: %q", unenforced)
+	}
+	t.Log(unenforced, got)
 }

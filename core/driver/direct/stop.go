@@ -18,6 +18,10 @@ import (
 // killing is how long what was killed by force may take to be gone.
 const killing = 15 * time.Second
 
+// insisting is how long a supervisor that was told to use force may take. One
+// that works is done in a moment.
+const insisting = 5 * time.Second
+
 // Stop ends the machine through its supervisor, and then removes whatever a
 // supervisor that was killed left behind.
 func (d *Driver) Stop(ctx context.Context, m driver.Machine, grace time.Duration) error {
@@ -75,7 +79,7 @@ func (d *Driver) stopSupervisor(ctx context.Context, f files, grace time.Duratio
 		within time.Duration
 	}{
 		{unix.SIGTERM, grace + time.Second},
-		{unix.SIGUSR1, killing},
+		{unix.SIGUSR1, insisting},
 		{unix.SIGKILL, killing},
 	}
 	for _, step := range steps {

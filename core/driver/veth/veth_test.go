@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"go.uber.org/goleak"
 )
 
 // TestMain runs the tests in a network namespace of their own.
@@ -82,6 +83,7 @@ func TestLinkIsWaitedForUntilItIsThere(t *testing.T) {
 
 func TestWaitingEndsWithItsContextAndNamesTheLink(t *testing.T) {
 	root(t)
+	defer goleak.VerifyNone(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	err := Wait(ctx, "ve-none")
