@@ -40,6 +40,9 @@ func setFlags(f *os.File, flags uint32) error {
 // entry forbid it.
 func unlinkAt(dir *os.File, base string, flags int) error {
 	err := unix.Unlinkat(int(dir.Fd()), base, flags)
+	if errors.Is(err, unix.EROFS) {
+		return unlinkReadOnly(dir, base, flags)
+	}
 	if !errors.Is(err, unix.EPERM) {
 		return err
 	}
@@ -71,6 +74,24 @@ func unlinkAt(dir *os.File, base string, flags int) error {
 		return errors.Join(err, setFlags(entry, before))
 	}
 	return err
+}
+
+// unlinkReadOnly removes an entry of a read-only subvolume of btrfs, or such a
+// subvolume itself. On anything else that is read-only it fails.
+func unlinkReadOnly(dir *os.File, base string, flags int) error {
+	if err := unlockSubvolume(dir); err != nil {
+		return err
+	}
+	entry, err := openPlain(dir, base)
+	if err != nil {
+		return err
+	}
+	if entry != nil {
+		if err := errors.Join(unlockSubvolume(entry), entry.Close()); err != nil {
+			return err
+		}
+	}
+	return unix.Unlinkat(int(dir.Fd()), base, flags)
 }
 
 // openPlain opens an entry of dir if it is a regular file or a directory, the

@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,7 +45,8 @@ func plant(tb testing.TB, root string, n int) {
 // identityOf is what the caller of RemoveTree would have kept.
 func identityOf(tb testing.TB, path string) Identity {
 	tb.Helper()
-	id, err := open(tb, path).Identity()
-	must(tb, err)
+	tree := open(tb, path)
+	id, err := tree.Identity()
+	must(tb, errors.Join(err, tree.Close()))
 	return id
 }

@@ -3,9 +3,7 @@ package rootfs
 import (
 	"fmt"
 	"os"
-	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,9 +38,7 @@ func identify(dir *os.File) (Identity, error) {
 	if st.Mask&unix.STATX_BTIME != 0 {
 		id.Btime = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
 	}
-	if id.Ino == subvolumeRootIno {
-		id.Subvolume, err = subvolume(dir)
-	}
+	id.Subvolume, err = subvolume(dir, st.Ino)
 	return id, err
 }
 
@@ -55,39 +51,4 @@ func statx(f *os.File) (unix.Statx_t, error) {
 		return st, fmt.Errorf("statx: %w", err)
 	}
 	return st, nil
-}
-
-const (
-	// subvolumeRootIno is BTRFS_FIRST_FREE_OBJECTID of linux/btrfs_tree.h.
-	subvolumeRootIno = 256
-	// ioctlSubvolInfo is BTRFS_IOC_GET_SUBVOL_INFO of linux/btrfs.h, there
-	// since Linux 4.18 and open to every user.
-	ioctlSubvolInfo = 2<<30 | 504<<16 | 0x94<<8 | 60
-	// subvolUUID is the offset of the UUID in what it returns: after treeid,
-	// name[256], parent_id, dirid, generation and flags.
-	subvolUUID = 8 + 256 + 4*8
-)
-
-// subvolume returns the UUID of the btrfs subvolume whose root dir is, and
-// nothing on any other file system.
-func subvolume(dir *os.File) (string, error) {
-	var on unix.Statfs_t
-	if err := unix.Fstatfs(int(dir.Fd()), &on); err != nil {
-		return "", fmt.Errorf("statfs: %w", err)
-	}
-	if on.Type != unix.BTRFS_SUPER_MAGIC {
-		return "", nil
-	}
-	f, err := openAt(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	var info [504]byte
-	//nolint:gosec // x/sys has no call for it; info is as large as the number of the ioctl says
-	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), ioctlSubvolInfo, uintptr(unsafe.Pointer(&info)))
-	if errno != 0 {
-		return "", fmt.Errorf("ask for the subvolume: %w", errno)
-	}
-	return fmt.Sprintf("%x", info[subvolUUID:subvolUUID+16]), nil
 }

@@ -2,7 +2,6 @@ package rootfs
 
 import (
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -86,7 +85,7 @@ func TestNoSubvolumeIsSeenElsewhere(t *testing.T) {
 	if on.Type == unix.BTRFS_SUPER_MAGIC {
 		t.Skip("the temporary directory is on btrfs: TestBtrfs covers that")
 	}
-	if id, err := subvolume(dir); id != "" || !errors.Is(err, nil) {
+	if id, err := subvolume(dir, subvolumeRootIno); id != "" || err != nil {
 		t.Errorf("subvolume %q, %v", id, err)
 	}
 }

@@ -35,8 +35,8 @@ var ErrMounted = errors.New("something is mounted in the tree")
 // from it by the kernel, and its content stays. Names are only ever used
 // relative to open directories and never followed. Immutable and append-only
 // files are removed too; when one has a hard link elsewhere, that keeps its
-// attributes. Nested btrfs subvolumes are removed as directories are, which
-// Linux 4.18 and later allow.
+// attributes. Nested btrfs subvolumes, read-only ones too, are removed as
+// directories are, which Linux 4.18 and later allow.
 func RemoveTree(ctx context.Context, path string, want Identity) error {
 	if err := removeTree(ctx, path, want); err != nil {
 		return fmt.Errorf("remove tree %q: %w", path, err)

@@ -49,7 +49,7 @@ func TestWhatIsWrittenBelongsToTheTreesOwner(t *testing.T) {
 }
 
 func TestModesDoNotDependOnTheUmask(t *testing.T) {
-	for _, mask := range []int{0, 0o22, 0o77, 0o777} {
+	for _, mask := range []int{0, 0o22, 0o77} {
 		t.Run(fmt.Sprintf("%03o", mask), func(t *testing.T) {
 			w := newWorld(t)
 			defer unix.Umask(unix.Umask(mask))
