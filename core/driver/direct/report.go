@@ -2,7 +2,6 @@ package direct
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -44,6 +43,16 @@ func (r *reporter) say(n news) {
 	}
 }
 
+// unlessTold says n to somebody who still waits for a last word.
+func (r *reporter) unlessTold(n news) {
+	r.mu.Lock()
+	waiting := r.to != nil
+	r.mu.Unlock()
+	if waiting {
+		r.say(n)
+	}
+}
+
 func (r *reporter) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -56,9 +65,7 @@ func (r *reporter) close() {
 // copyConsole keeps what the machine prints. When the log cannot be written,
 // the machine must still be able to print.
 func copyConsole(log *console.Log, from io.Reader) {
-	_, err := io.Copy(log, from)
-	if err == nil || errors.Is(err, os.ErrClosed) {
-		return
+	if _, err := io.Copy(log, from); err != nil {
+		_, _ = io.Copy(io.Discard, from)
 	}
-	_, _ = io.Copy(io.Discard, from)
 }

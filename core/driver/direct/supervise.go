@@ -40,7 +40,8 @@ type supervisor struct {
 // Supervise runs the machine of that name, which Start described in the
 // runtime directory, until it powers off. It belongs into a process of its
 // own, of which it takes over the signals: SIGTERM, or the end of ctx, asks the
-// machine to power off, and SIGUSR1 or a second SIGTERM ends it by force. The error is about the machine not coming up.
+// machine to power off, and SIGUSR1 or a second SIGTERM ends it by force. The
+// error is about the machine not coming up.
 func Supervise(ctx context.Context, c Config, name string) error {
 	d := New(c)
 	f, err := d.files(name)
@@ -63,6 +64,7 @@ func Supervise(ctx context.Context, c Config, name string) error {
 	}
 	switch {
 	case err == nil:
+		report.unlessTold(news{Error: "it was stopped while it was starting"})
 		return nil
 	case errors.Is(err, driver.ErrEnded):
 		lines, err := console.Tail(f.console(), 10)

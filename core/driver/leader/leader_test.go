@@ -1,9 +1,11 @@
 package leader
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -112,5 +114,77 @@ func TestEndedLeaderAnswersNothing(t *testing.T) {
 	}
 	if _, err := Open(cmd.Process.Pid); !errors.Is(err, ErrGone) {
 		t.Errorf("opening it again: got %v, want %v", err, ErrGone)
+	}
+}
+
+func TestWaitingForALeaderEndsWithItOrWithTheContext(t *testing.T) {
+	cmd := start(t)
+	p, err := Open(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := p.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while it ran: %v", err)
+	}
+	go func() {
+		time.Sleep(20 * time.Millisecond)
+		_ = cmd.Process.Kill()
+	}()
+	if err := p.Wait(t.Context()); err != nil {
+		t.Errorf("after its end: %v", err)
+	}
+}
+
+func TestInitIsAwaitedUntilItIsAnotherProgramThanItsParent(t *testing.T) {
+	cmd := start(t)
+	p, err := Open(cmd.Process.Pid) // sleep, the child of this test
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	if err := p.WaitInit(t.Context()); err != nil {
+		t.Errorf("another program: %v", err)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait() // it was killed
+	if err := p.WaitInit(t.Context()); !errors.Is(err, ErrGone) {
+		t.Errorf("after its end: %v", err)
+	}
+}
+
+func TestLeaderThatDoesNotListenIsNotTakenToListen(t *testing.T) {
+	cmd := start(t)
+	p, err := Open(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := p.WaitListening(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("sleep handles the signal: %v", err)
+	}
+}
+
+func TestCgroupIsThatOfTheUnifiedHierarchy(t *testing.T) {
+	cmd := start(t)
+	p, err := Open(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := p.Cgroup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != "" && !strings.Contains("\n"+string(text), "\n0::"+got+"\n") {
+		t.Errorf("%q is not ours, which it inherited:\n%s", got, text)
 	}
 }

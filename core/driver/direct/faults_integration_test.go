@@ -1,0 +1,226 @@
+//go:build integration
+
+package direct
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nspawn-build/nspawn-build/core/driver"
+	"github.com/nspawn-build/nspawn-build/core/driver/treetest"
+)
+
+func TestKilledSupervisorPowersTheMachineOffInOrder(t *testing.T) {
+	b := newBench(t)
+	b.tree.Service(t, "witness",
+		"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\nExecStop=/bin/sh -c 'echo orderly >/witness'\n[Install]\nWantedBy=multi-user.target\n")
+	leader := b.start().Leader
+	b.inside("systemctl", "is-active", "witness.service")
+	f, err := b.files(b.machine.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, running, err := f.supervised()
+	if err != nil || !running {
+		t.Fatal(running, err)
+	}
+	if err := syscall.Kill(s.Supervisor, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the machine is off", func() bool { return syscall.Kill(leader, 0) != nil })
+	if text, err := os.ReadFile(filepath.Join(b.tree.Path, "witness")); err != nil || string(text) != "orderly\n" {
+		t.Errorf("its services were not stopped: %q, %v", text, err)
+	}
+	b.start() // clears away what was left
+	b.stop(20 * time.Second)
+	b.nothingIsLeft()
+}
+
+func TestStartRightAfterTheSupervisorWasKilled(t *testing.T) {
+	b := newBench(t)
+	first := b.start()
+	b.inside("systemctl", "is-system-running", "--wait")
+	f, err := b.files(b.machine.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := f.supervised()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(s.Supervisor, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b.until("its lock is free", func() bool { running, err := held(f.lock()); return err == nil && !running })
+	if second := b.start(); second.Leader == first.Leader {
+		t.Error("the same leader")
+	}
+	b.inside("systemctl", "is-system-running", "--wait")
+}
+
+func TestKilledNspawnEndsEverything(t *testing.T) {
+	b := newBench(t)
+	leader := b.start().Leader
+	out, err := exec.Command("pgrep", "-f", "^[^ ]*systemd-nspawn .*--machine=my-box[.]1").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	treetest.Run(t, append([]string{"kill", "-KILL"}, strings.Fields(string(out))...)...)
+	b.until("the machine is off", func() bool { return syscall.Kill(leader, 0) != nil })
+	b.until("stopped", func() bool { return b.status().State == driver.Stopped })
+	b.stop(time.Second)
+	b.nothingIsLeft()
+}
+
+func TestTreeWithoutInitIsSaidToHaveNone(t *testing.T) {
+	b := newBench(t)
+	for _, name := range []string{"sbin/init", "usr/lib/systemd/systemd"} {
+		path := filepath.Join(b.tree.Path, name)
+		if err := os.Rename(path, path+".away"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := os.Rename(path+".away", path); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	err := b.Start(ctx, b.machine)
+	if !errors.Is(err, driver.ErrEnded) || !strings.Contains(err.Error(), "execv") {
+		t.Errorf("got %v", err)
+	}
+	if lines, err := b.Console(ctx, b.machine.Name, 10); err != nil || len(lines) == 0 {
+		t.Errorf("console: %q, %v", lines, err)
+	}
+	t.Log(err)
+}
+
+func TestStubbornMachineIsEndedByForceWhenGraceIsOver(t *testing.T) {
+	b := newBench(t)
+	b.tree.Service(t, "stubborn",
+		"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\nExecStop=sleep 300\nTimeoutStopSec=infinity\n[Install]\nWantedBy=multi-user.target\n")
+	b.start()
+	b.inside("systemctl", "is-active", "stubborn.service")
+	begin := time.Now()
+	b.stop(2 * time.Second)
+	if took := time.Since(begin); took < 2*time.Second || took > 8*time.Second {
+		t.Errorf("took %v, the grace was 2 s", took)
+	}
+	b.nothingIsLeft()
+}
+
+func TestSettingsBesideTheTreeAreNotRead(t *testing.T) {
+	b := newBench(t)
+	t.Cleanup(func() { _ = os.Remove(filepath.Join(filepath.Dir(b.tree.Path), "my-box.1.nspawn")) })
+	beside := filepath.Join(filepath.Dir(b.tree.Path), b.machine.Name+".nspawn")
+	if err := os.WriteFile(beside, []byte("[Exec]\nHostname=evil\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	if got := b.inside("uname", "-n"); got == "evil" {
+		t.Error("the settings beside the tree were read")
+	}
+}
+
+func TestTrustedSettingsAreRead(t *testing.T) {
+	b := newBench(t)
+	// The test's mount namespace is its own.
+	if err := os.MkdirAll("/etc/systemd/nspawn", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	treetest.Run(t, "mount", "-t", "tmpfs", "tmpfs", "/etc/systemd/nspawn")
+	t.Cleanup(func() { treetest.Run(t, "umount", "/etc/systemd/nspawn") })
+	if err := os.WriteFile("/etc/systemd/nspawn/my-box.1.nspawn", []byte("[Exec]\nHostname=trusted\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	if got := b.inside("uname", "-n"); got != "trusted" {
+		t.Errorf("the host name inside is %q", got)
+	}
+}
+
+func TestHangupOfTheSupervisorMeansNothing(t *testing.T) {
+	b := newBench(t)
+	first := b.start()
+	f, err := b.files(b.machine.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := f.supervised()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(s.Supervisor, syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	b.inside("systemctl", "is-system-running", "--wait")
+	if now := b.status(); now.Leader != first.Leader {
+		t.Errorf("got %+v, was %+v", now, first)
+	}
+}
+
+func TestManyStartsAtOnceMakeOneMachine(t *testing.T) {
+	b := newBench(t)
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			if err := b.Start(ctx, b.machine); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	out, err := exec.Command("pgrep", "-fc", "^[^ ]*systemd-nspawn .*--machine=my-box[.]1").Output()
+	if err != nil || strings.TrimSpace(string(out)) != "1" {
+		t.Errorf("%s systemd-nspawn run, %v", out, err)
+	}
+	for range 5 {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			if err := b.Stop(ctx, b.machine, 20*time.Second); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	b.nothingIsLeft()
+}
+
+func TestSupervisorThatHangsIsPassedOver(t *testing.T) {
+	b := newBench(t)
+	leader := b.start().Leader
+	b.inside("systemctl", "is-system-running", "--wait")
+	f, err := b.files(b.machine.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := f.supervised()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(s.Supervisor, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	b.stop(time.Second)
+	if took := time.Since(begin); took > 15*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if syscall.Kill(leader, 0) == nil {
+		t.Error("the machine still runs")
+	}
+	b.nothingIsLeft()
+}
