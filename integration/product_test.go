@@ -4,6 +4,7 @@ package integration
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -108,27 +109,40 @@ func ssh(t *testing.T, h *testhost.Host, target string, command ...string) testh
 	return h.Run(t, slices.Concat([]string{"ssh"}, sshOptions, []string{target}, command)...)
 }
 
-// reachOutside is a shell command for a machine that has no HTTP client.
-const reachOutside = `exec 3<>/dev/tcp/` + testhost.OutsideName + `/80 &&
-	printf 'GET / HTTP/1.0\r\nHost: ` + testhost.OutsideName + `\r\n\r\n' >&3 && cat <&3`
+// questions are what a machine is asked, each a shell command; together they
+// cost one login. Machines have no HTTP client, so the shell is one.
+var questions = []struct{ what, command, want string }{
+	{"its systemd is up", "systemctl is-system-running", "running"},
+	{"no unit failed", "systemctl --failed --no-legend --plain | wc -l", "0"},
+	{"a name resolves", "getent hosts " + testhost.OutsideName, testhost.OutsideAddress},
+	{
+		"the outside is reached", "exec 3<>/dev/tcp/" + testhost.OutsideName + `/80 &&
+			printf 'GET / HTTP/1.0\r\nHost: ` + testhost.OutsideName + `\r\n\r\n' >&3 && tail -n1 <&3`,
+		strings.TrimSpace(testhost.OutsideText),
+	},
+	{"its name", "hostname", "NAME"},
+	{"its address", "ip -4 -o address show dev host0", "ADDRESS"},
+}
 
 // checkMachine asks the machine itself whether it is what was promised.
 func checkMachine(t *testing.T, h *testhost.Host, m created) {
 	t.Helper()
-	root := "root@" + m.Address.String()
-	check := func(what, command, wanted string) {
-		t.Helper()
-		r := ssh(t, h, root, command)
-		if r.Exit != 0 || !strings.Contains(r.Stdout, wanted) {
-			t.Errorf("%s: %s does not say so: %q: want %q in %s", m.Name, what, command, wanted, r)
+	const end = "=== end of answer"
+	var script strings.Builder
+	for _, q := range questions {
+		fmt.Fprintf(&script, "(%s) 2>&1; echo; echo '%s'\n", q.command, end)
+	}
+	r := ssh(t, h, "root@"+m.Address.String(), "bash -c "+quote(script.String()))
+	answers := strings.Split(r.Stdout, end)
+	if r.Exit != 0 || len(answers) != len(questions)+1 {
+		t.Fatalf("%s cannot be asked: %s", m.Name, r)
+	}
+	for i, q := range questions {
+		wanted := strings.NewReplacer("NAME", m.Name, "ADDRESS", m.Address.String()).Replace(q.want)
+		if !strings.Contains(answers[i], wanted) {
+			t.Errorf("%s: %s: want %q, got %q", m.Name, q.what, wanted, strings.TrimSpace(answers[i]))
 		}
 	}
-	check("its name", "hostname", m.Name)
-	check("its systemd is up", "systemctl is-system-running", "running")
-	check("no unit failed", "systemctl --failed --no-legend --plain | wc -l", "0")
-	check("its address", "ip -4 -o address show dev host0", m.Address.String())
-	check("a name resolves", "getent hosts "+testhost.OutsideName, testhost.OutsideAddress)
-	check("the outside is reached", "bash -c "+quote(reachOutside), strings.TrimSpace(testhost.OutsideText))
 	// By name as well, and without a word about the host key.
 	if r := ssh(t, h, m.Name+".nspawn", "true"); r.Exit != 0 || r.Stderr != "" {
 		t.Errorf("ssh %s.nspawn: %s", m.Name, r)

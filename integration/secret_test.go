@@ -59,8 +59,8 @@ func unseen(t *testing.T, h *testhost.Host, exit int, c testhost.Command) testho
 	r := h.RunCommand(t, c)
 	stop()
 	seen := <-watch
-	if seen.looks < 10 {
-		t.Errorf("only %d looks at the processes", seen.looks)
+	if seen.looks == 0 {
+		t.Error("the processes were never looked at")
 	}
 	for where := range seen.where {
 		t.Errorf("the password is in the %s", where)
@@ -93,7 +93,7 @@ func TestAPasswordIsNowhereButInShadowAndThereHashed(t *testing.T) {
 
 			t.Run("from standard input", func(t *testing.T) {
 				unseen(t, h, exitDone, testhost.Command{Stdin: marker + "\n", Args: fixture("box", append(loud, "--password-stdin")...)})
-				shadow := h.MustRun(t, "head", "-n1", "/root/containers/box/etc/shadow")
+				shadow := h.MustRun(t, "grep", "^root:", "/root/containers/box/etc/shadow")
 				if !strings.HasPrefix(shadow, "root:$y$") && !strings.HasPrefix(shadow, "root:$6$") {
 					t.Errorf("root's entry is %q", shadow)
 				}

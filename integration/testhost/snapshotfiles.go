@@ -47,7 +47,7 @@ var ignoredFiles = []ignored{
 // lasting are directories that systemd-nspawn makes for its own use when it
 // first runs, and keeps. What is in them is noticed.
 var lasting = []string{
-	"/run/systemd/nspawn", "/run/systemd/nspawn/locks", "/run/systemd/nspawn/propagate",
+	"/run/systemd", "/run/systemd/nspawn", "/run/systemd/nspawn/locks", "/run/systemd/nspawn/propagate",
 	"/run/systemd/nspawn/unix-export", "/run/systemd/nspawn-uid",
 }
 
