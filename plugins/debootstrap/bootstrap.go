@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,9 +26,6 @@ func (p *plugin) Bootstrap(ctx context.Context, req sdk.Request, report sdk.Repo
 	j, found := p.host.resolve(req)
 	if err := asFailure(found); err != nil {
 		return sdk.Facts{}, err
-	}
-	for _, f := range found {
-		report.Warning(f.Field+": "+f.Message, f.Hint)
 	}
 	if err := sdk.CheckTarget(j.target); err != nil {
 		return sdk.Facts{}, fmt.Errorf("bootstrap: %w", err)
@@ -81,18 +77,13 @@ func (r *run) fromFirst(ctx context.Context) (archive, error) {
 		}
 		r.archives = []archive{a}
 	}
-	var failures error
-	for i, a := range r.archives {
+	for i, a := range r.archives[:len(r.archives)-1] {
 		used, err := r.fill(ctx, a)
 		if err == nil {
 			return used, nil
 		}
 		failure := failed(err)
-		failures = errors.Join(failures, failure)
-		if failure.Code != sdk.CodeMirror || i == len(r.archives)-1 {
-			if i > 0 {
-				failure.Message += fmt.Sprintf(" (%d of %d mirrors were tried)", i+1, len(r.archives))
-			}
+		if failure.Code != sdk.CodeMirror {
 			return archive{}, failure
 		}
 		r.report.Warning(failure.Message, "the next mirror is tried: "+r.archives[i+1].uri)
@@ -100,7 +91,7 @@ func (r *run) fromFirst(ctx context.Context) (archive, error) {
 			return archive{}, err
 		}
 	}
-	return archive{}, failures
+	return r.fill(ctx, r.archives[len(r.archives)-1])
 }
 
 // fill fills the tree from a and returns it with all that is known by then.

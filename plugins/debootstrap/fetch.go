@@ -57,6 +57,10 @@ func (r *run) fetch(ctx context.Context, a archive) (int, error) {
 // signature of the release in any case.
 func (r *run) updateIndexes(ctx context.Context, a archive) error {
 	r.report.Phase(phaseIndex)
+	// Those that debootstrap leaves are of another set.
+	if err := r.tree.clear(listsDirectory); err != nil {
+		return err
+	}
 	lists := filepath.Join(r.target, listsDirectory)
 	key := r.indexKey(a)
 	if r.blobs != nil {
@@ -68,7 +72,7 @@ func (r *run) updateIndexes(ctx context.Context, a archive) error {
 		return err
 	}
 	if r.blobs != nil {
-		if err := r.blobs.Keep(key, lists); err != nil {
+		if err := r.blobs.Keep(key, lists, ""); err != nil {
 			r.report.Warning(err.Error(), "the indexes are downloaded again next time")
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -151,7 +152,7 @@ func (r *run) facts(a archive) (sdk.Facts, error) {
 		facts.Packages = append(facts.Packages, e.Package)
 	}
 	slices.SortFunc(facts.Packages, func(a, b sdk.Package) int {
-		return strings.Compare(a.Name+":"+a.Architecture, b.Name+":"+b.Architecture)
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Architecture, b.Architecture))
 	})
 	return facts, nil
 }

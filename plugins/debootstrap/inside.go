@@ -59,11 +59,8 @@ func (r *run) runDebootstrap(ctx context.Context, a archive) error {
 	if err := os.Mkdir(r.debCache(), 0o755); err != nil {
 		return fmt.Errorf("work directory: %w", err)
 	}
-	// debootstrap checks what it finds there against the signed index.
-	if r.blobs != nil {
-		if err := r.blobs.Restore(r.debSetKey(a), r.debCache()); err != nil {
-			return err
-		}
+	if err := r.restoreSets(a); err != nil {
+		return err
 	}
 	talk := newConversation(r.report)
 	command := r.command(r.debootstrap(a), nil)
@@ -77,18 +74,44 @@ func (r *run) runDebootstrap(ctx context.Context, a archive) error {
 	if err != nil {
 		return err
 	}
-	if r.blobs != nil {
-		if err := r.blobs.Keep(r.debSetKey(a), r.debCache()); err != nil {
-			r.report.Warning(err.Error(), "the packages are downloaded again next time")
+	r.keepSets(a)
+	return nil
+}
+
+// sets are what debootstrap finds of the last time, and checks against the
+// signed release: packages, and the index of them. The release itself must not
+// be among it: debootstrap would not look for a newer one.
+func (r *run) sets(a archive) []struct{ key, dir, suffix string } {
+	sum := sha256.Sum256(fmt.Appendln(nil, a.uri, r.suite, r.architecture, r.components))
+	name := "debootstrap-" + hex.EncodeToString(sum[:])
+	return []struct{ key, dir, suffix string }{
+		{name, r.debCache(), ".deb"},
+		{name + "-index", filepath.Join(r.target, listsDirectory), "_Packages"},
+	}
+}
+
+func (r *run) restoreSets(a archive) error {
+	if r.blobs == nil {
+		return nil
+	}
+	for _, set := range r.sets(a) {
+		if err := r.blobs.Restore(set.key, set.dir); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// debSetKey names the packages that debootstrap used for the like of this job.
-func (r *run) debSetKey(a archive) string {
-	sum := sha256.Sum256(fmt.Appendln(nil, a.uri, r.suite, r.architecture, r.components))
-	return "debootstrap-" + hex.EncodeToString(sum[:])
+func (r *run) keepSets(a archive) {
+	if r.blobs == nil {
+		return
+	}
+	for _, set := range r.sets(a) {
+		if err := r.blobs.Keep(set.key, set.dir, set.suffix); err != nil {
+			r.report.Warning(err.Error(), "what was downloaded is downloaded again next time")
+			return
+		}
+	}
 }
 
 // wgetConfig is the file that keeps debootstrap's wget from trying twenty

@@ -3,14 +3,21 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
@@ -124,26 +131,340 @@ func bootstrap(t *testing.T, req sdk.Request) (sdk.Facts, *sdktest.Recorder, err
 	return facts, &recorder, err
 }
 
-// releases are bootstrapped for real, from where this host gets its packages.
-var bootstraps = []struct{ name, suite, engine string }{
-	{"trixie with mmdebstrap", "trixie", engineMmdebstrap},
-	{"trixie with debootstrap", "trixie", engineDebootstrap},
-	{"bookworm with mmdebstrap", "bookworm", engineMmdebstrap},
-	{"bookworm with debootstrap", "bookworm", engineDebootstrap},
-	{"sid with mmdebstrap", "sid", engineMmdebstrap},
+// TestBothToolsMakeTheSameMachine bootstraps real releases, from where this
+// host gets its own packages.
+func TestBothToolsMakeTheSameMachine(t *testing.T) {
+	for _, suite := range []string{"trixie", "bookworm"} {
+		t.Run(suite, func(t *testing.T) {
+			need(t, engineMmdebstrap, engineDebootstrap)
+			made := map[string]sdk.Facts{}
+			for _, engine := range []string{engineMmdebstrap, engineDebootstrap} {
+				req := request(t, "debian", suite)
+				req.Target, req.WorkDirectory = req.Target+"-"+engine, req.WorkDirectory+"-"+engine
+				makeEmpty(t, req.Target, req.WorkDirectory)
+				req.Options[optionEngine] = engine
+				facts, recorder, err := bootstrap(t, req)
+				if err != nil {
+					t.Fatalf("%+v", err)
+				}
+				checkTree(t, req, facts)
+				checkReport(t, recorder)
+				made[engine] = facts
+			}
+			if diff := cmp.Diff(made[engineMmdebstrap], made[engineDebootstrap]); diff != "" {
+				t.Errorf("the machines differ (-mmdebstrap +debootstrap):\n%s", diff)
+			}
+		})
+	}
 }
 
-func TestBootstrap(t *testing.T) {
-	for _, b := range bootstraps {
-		t.Run(b.name, func(t *testing.T) {
-			need(t, b.engine)
-			req := request(t, "debian", b.suite)
-			req.Options[optionEngine] = b.engine
+func TestSidIsMadeWithoutSuitesThatItDoesNotHave(t *testing.T) {
+	need(t, engineMmdebstrap)
+	req := request(t, "debian", "sid")
+	req.CacheDirectory = ""
+	facts, _, err := bootstrap(t, req)
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	checkTree(t, req, facts)
+}
+
+func makeEmpty(t *testing.T, directories ...string) {
+	t.Helper()
+	for _, directory := range directories {
+		if err := os.MkdirAll(directory, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// checkTree checks what every tree has to be, by other means than the plugin's.
+func checkTree(t *testing.T, req sdk.Request, facts sdk.Facts) {
+	t.Helper()
+	names := map[string]bool{}
+	for _, p := range facts.Packages {
+		names[p.Name] = true
+	}
+	for _, name := range append([]string{"apt", "systemd-resolved", "libnss-resolve"}, basePackages...) {
+		if !names[name] {
+			t.Errorf("%s is not among the packages", name)
+		}
+	}
+	query := exec.Command("dpkg-query", "--admindir="+req.Target+"/var/lib/dpkg", "-W", "-f", "${Package} ${Version} ${Architecture} ${db:Status-Status}\n")
+	out, err := query.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	for _, p := range facts.Packages {
+		fmt.Fprintf(&want, "%s %s %s installed\n", p.Name, p.Version, p.Architecture)
+	}
+	if diff := cmp.Diff(string(out), want.String()); diff != "" {
+		t.Errorf("dpkg-query says otherwise (-dpkg-query +facts):\n%s", diff)
+	}
+	wantFacts := [][]string{{"ssh.service"}, {"systemd-networkd.service"}, {"systemd-resolved.service"}, {"systemd-firstboot.service"}}
+	if diff := cmp.Diff(wantFacts, [][]string{facts.SSHUnits, facts.NetworkUnits, facts.ResolverUnits, facts.MaskUnits}); diff != "" {
+		t.Errorf("units differ (-want +got):\n%s", diff)
+	}
+	for _, gone := range []string{
+		temporarySources, temporaryApt, temporaryDpkg, temporaryPins, "etc/hostname", "etc/apt/sources.list", "debootstrap",
+		policyFile, "var/lib/dbus/machine-id", "etc/.resolv.conf.systemd-resolved.bak", "sbin/start-stop-daemon.REAL",
+		"etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
+	} {
+		if _, err := os.Lstat(filepath.Join(req.Target, gone)); err == nil {
+			t.Errorf("%s was left in the tree", gone)
+		}
+	}
+	for _, pattern := range []string{"run/*", "tmp/*", "dev/*", "var/lib/apt/lists/*", "var/cache/apt/archives/*", "var/cache/apt/*.bin", "var/log/*.log", "etc/ssh/ssh_host_*"} {
+		if found, err := filepath.Glob(filepath.Join(req.Target, pattern)); err != nil || len(found) > 0 {
+			t.Errorf("%v was left in the tree, %v", found, err)
+		}
+	}
+	if link, err := os.Readlink(filepath.Join(req.Target, "etc/resolv.conf")); err != nil || !strings.HasSuffix(link, "/stub-resolv.conf") {
+		t.Errorf("/etc/resolv.conf leads to %q, %v", link, err)
+	}
+	if info, err := os.Stat(req.Target); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("the root directory is %v, %v", info.Mode(), err)
+	}
+	if err := noMounts(req.Target); err != nil {
+		t.Error(err)
+	}
+	checkSources(t, req)
+}
+
+// checkSources asks the apt in the tree what it would read.
+func checkSources(t *testing.T, req sdk.Request) {
+	t.Helper()
+	out, err := exec.Command("chroot", req.Target, "apt-get", "update", "--print-uris").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var got []string
+	for line := range strings.Lines(string(out)) {
+		if _, rest, ok := strings.Cut(line, "/dists/"); ok {
+			suite, _, _ := strings.Cut(rest, "/")
+			got = append(got, suite)
+		}
+	}
+	want := []string{req.Release, req.Release + "-updates", req.Release + "-security"}
+	if req.Release == "sid" {
+		want = want[:1]
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the suites differ (-want +got):\n%s\n%s", diff, out)
+	}
+}
+
+// checkReport checks what the user saw.
+func checkReport(t *testing.T, recorder *sdktest.Recorder) {
+	t.Helper()
+	if warnings := recorder.Warnings(); len(warnings) != 0 {
+		t.Errorf("there are warnings: %q", warnings)
+	}
+	ends := last(recorder.Events())
+	for _, phase := range []string{phaseUnpack, phaseConfigure} {
+		if p := ends[phase]; p.Total == 0 || p.Done != p.Total {
+			t.Errorf("%s ends at %+v", phase, p)
+		}
+	}
+}
+
+// downloads counts the files that apt and wget fetched from the mirror.
+func downloads(recorder *sdktest.Recorder) (indexes, packages []string) {
+	for _, line := range recorder.Lines() {
+		switch {
+		case strings.HasPrefix(line, "Get:") && strings.Contains(line, " Packages ["):
+			indexes = append(indexes, line)
+		case strings.HasPrefix(line, "Get:") && !strings.Contains(line, "InRelease"):
+			packages = append(packages, line)
+		case strings.TrimSpace(line) == "I: Retrieving Packages":
+			indexes = append(indexes, line)
+		case strings.HasPrefix(line, "I: Retrieving ") && strings.Count(strings.TrimSpace(line), " ") == 3:
+			packages = append(packages, line)
+		}
+	}
+	return indexes, packages
+}
+
+func TestTheSecondTimeNothingIsDownloaded(t *testing.T) {
+	for _, engine := range []string{engineMmdebstrap, engineDebootstrap} {
+		t.Run(engine, func(t *testing.T) {
+			need(t, engine)
+			cache := ""
+			for round := range 3 {
+				req := request(t, "debian", "trixie")
+				req.Target, req.WorkDirectory = fmt.Sprint(req.Target, round), fmt.Sprint(req.WorkDirectory, round)
+				makeEmpty(t, req.Target, req.WorkDirectory)
+				req.Options[optionEngine] = engine
+				cache = req.CacheDirectory
+				begin := time.Now()
+				_, recorder, err := bootstrap(t, req)
+				if err != nil {
+					t.Fatalf("%+v", err)
+				}
+				indexes, packages := downloads(recorder)
+				t.Logf("round %d: %d indexes and %d packages in %s", round, len(indexes), len(packages), time.Since(begin))
+				switch {
+				case round == 0 && len(packages) < 100:
+					t.Errorf("only %d packages were downloaded", len(packages))
+				case round == 1 && len(indexes)+len(packages) > 0:
+					t.Errorf("downloaded again: %q %q", indexes, packages)
+				case round == 2 && (len(packages) == 0 || len(packages) > 3):
+					t.Errorf("one package was altered, but these were downloaded: %q", packages)
+				}
+				if round == 1 {
+					alterBlobOf(t, cache, "iproute2")
+				}
+				if err := os.RemoveAll(req.Target); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// alterBlobOf changes a byte of a package in the cache, keeping its size: what
+// apt would not notice.
+func alterBlobOf(t *testing.T, cache, name string) {
+	t.Helper()
+	blobs, err := filepath.Glob(filepath.Join(cache, "sha256", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, blob := range blobs {
+		out, err := exec.Command("dpkg-deb", "-f", blob, "Package").Output()
+		if err != nil || strings.TrimSpace(string(out)) != name {
+			continue
+		}
+		text, err := os.ReadFile(blob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text[len(text)/2] ^= 1
+		if err := os.WriteFile(blob, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Fatalf("%s is not in the cache", name)
+}
+
+func TestJobsAtTheSameTimeShareTheCache(t *testing.T) {
+	need(t, engineMmdebstrap)
+	var jobs sync.WaitGroup
+	client := sdktest.Start(t, newPlugin())
+	for i := range 2 {
+		req := request(t, "debian", "trixie")
+		req.JobID, req.Target, req.WorkDirectory = fmt.Sprint(req.JobID, i), fmt.Sprint(req.Target, i), fmt.Sprint(req.WorkDirectory, i)
+		makeEmpty(t, req.Target, req.WorkDirectory)
+		jobs.Go(func() {
+			var recorder sdktest.Recorder
+			if _, err := client.Bootstrap(context.Background(), req, &recorder); err != nil {
+				t.Errorf("%v\n%s", err, strings.Join(recorder.Lines(), "\n"))
+			}
+			if warnings := recorder.Warnings(); len(warnings) > 0 {
+				t.Errorf("there are warnings: %q", warnings)
+			}
+		})
+	}
+	jobs.Wait()
+}
+
+func TestTheNextMirrorIsTriedWhenOneCannotBeReached(t *testing.T) {
+	own := thisHost().archive("debian")
+	if own.URI == "" {
+		t.Skip("this host is not Debian, so there is no mirror to fall back to")
+	}
+	for _, engine := range []string{engineMmdebstrap, engineDebootstrap} {
+		t.Run(engine, func(t *testing.T) {
+			need(t, engine)
+			req := request(t, "debian", "trixie")
+			req.Options[optionEngine] = engine
+			req.Mirrors = []string{"http://127.0.0.1:1/debian", own.URI}
 			facts, recorder, err := bootstrap(t, req)
 			if err != nil {
 				t.Fatalf("%+v", err)
 			}
-			t.Log(facts.SSHUnits, facts.NetworkUnits, facts.ResolverUnits, facts.ProbeHost, len(facts.Packages), recorder.Phases(), recorder.Warnings())
+			checkTree(t, req, facts)
+			if !slices.ContainsFunc(recorder.Warnings(), func(w string) bool { return strings.Contains(w, "127.0.0.1:1") }) {
+				t.Errorf("nothing was said of the first mirror: %q", recorder.Warnings())
+			}
+		})
+	}
+}
+
+// TestAHostWithoutSourcesLeavesTheMirrorToTheTool is about hosts that are not
+// Debian. Security updates have to be found there too.
+func TestAHostWithoutSourcesLeavesTheMirrorToTheTool(t *testing.T) {
+	for _, engine := range []string{engineMmdebstrap, engineDebootstrap} {
+		t.Run(engine, func(t *testing.T) {
+			need(t, engine)
+			req := request(t, "debian", "trixie")
+			req.Options[optionEngine] = engine
+			stranger := thisHost()
+			stranger.root = without{stranger.root, "etc/apt"}
+			var recorder sdktest.Recorder
+			facts, err := (&plugin{host: stranger}).Bootstrap(context.Background(), req, &recorder)
+			if err != nil {
+				t.Fatalf("%+v\n%s", err, strings.Join(recorder.Lines(), "\n"))
+			}
+			checkTree(t, req, facts)
+			checkReport(t, &recorder)
+		})
+	}
+}
+
+// without is a host that lacks a directory.
+type without struct {
+	fs.FS
+
+	name string
+}
+
+func (w without) Open(name string) (fs.File, error) {
+	if strings.HasPrefix(name, w.name) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return w.FS.Open(name)
+}
+
+func TestKeysOfTheUsersOwnEndUpInTheMachine(t *testing.T) {
+	own := thisHost().archive("debian")
+	if own.URI == "" {
+		t.Skip("this host is not Debian, so there is no mirror to use with the keys")
+	}
+	for _, engine := range []string{engineMmdebstrap, engineDebootstrap} {
+		t.Run(engine, func(t *testing.T) {
+			need(t, engine)
+			req := request(t, "debian", "trixie")
+			req.Options[optionEngine] = engine
+			keys, err := os.ReadFile("/usr/share/keyrings/debian-archive-keyring.gpg")
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Keyring = filepath.Join(filepath.Dir(req.Target), "own.gpg")
+			if err := os.WriteFile(req.Keyring, keys, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			req.Mirrors = []string{own.URI, own.Security}
+			req.Packages = []string{"netbase"}
+			if _, _, err := bootstrap(t, req); err != nil {
+				t.Fatalf("%+v", err)
+			}
+			inside, err := os.ReadFile(filepath.Join(req.Target, "etc/apt/keyrings/nspawn-build-debian.gpg"))
+			if err != nil || !bytes.Equal(inside, keys) {
+				t.Errorf("the keys in the machine are %d bytes, %v", len(inside), err)
+			}
+			sources, err := os.ReadFile(filepath.Join(req.Target, "etc/apt/sources.list.d/debian.sources"))
+			if err != nil || strings.Count(string(sources), "Signed-By: /etc/apt/keyrings/nspawn-build-debian.gpg\n") != 2 {
+				t.Errorf("the sources are %q, %v", sources, err)
+			}
+			apt := exec.Command("chroot", req.Target, "apt-get", "update", "--error-on=any", "-oDir::Etc::SourceList=/dev/null", "-oDir::Etc::SourceParts=/dev/null")
+			if out, err := apt.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
 		})
 	}
 }

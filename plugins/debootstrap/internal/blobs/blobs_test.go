@@ -176,7 +176,7 @@ func TestASetComesBackAsItWas(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(from, "partial"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Keep("index-1", from); err != nil {
+	if err := s.Keep("index-1", from, ""); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Restore("index-1", to); err != nil {
@@ -189,6 +189,12 @@ func TestASetComesBackAsItWas(t *testing.T) {
 	info, err := entries[0].Info()
 	if err != nil || !info.ModTime().Equal(when) {
 		t.Errorf("it is of %v, %v; want %v", info.ModTime(), err, when)
+	}
+	if err := s.Keep("index-3", from, "_Packages"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Restore("index-3", to); err != nil {
+		t.Errorf("a set without files: %v", err)
 	}
 	if err := s.Restore("index-2", to); err != nil {
 		t.Errorf("a set that is not there: %v", err)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -22,16 +23,18 @@ type File struct {
 // fileName is a name without a directory that hides nothing.
 var fileName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._%+~:=-]*$`)
 
-// Keep stores the regular files of dir as the set called key, in place of what
-// was kept under it before. Files with other than plain names are left out.
-func (s Store) Keep(key, dir string) error {
+// Keep stores the regular files of dir whose names end in suffix as the set
+// called key, in place of what was kept under it before. Files with other than
+// plain names are left out.
+func (s Store) Keep(key, dir, suffix string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("package cache: %w", err)
 	}
 	var files []File
 	for _, entry := range entries {
-		if !entry.Type().IsRegular() || !fileName.MatchString(entry.Name()) || entry.Name() == "lock" {
+		if !entry.Type().IsRegular() || !fileName.MatchString(entry.Name()) ||
+			!strings.HasSuffix(entry.Name(), suffix) || entry.Name() == "lock" {
 			continue
 		}
 		info, err := entry.Info()
