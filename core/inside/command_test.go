@@ -149,12 +149,21 @@ func TestStandardStreamsCanBeReopenedInside(t *testing.T) {
 
 func TestCapabilitiesAreTheMachinesOwn(t *testing.T) {
 	pid := machine(t, false, "setpriv", "--bounding-set", "-sys_time,-sys_module")
-	time.Sleep(100 * time.Millisecond) // for setpriv to have done its work
 	p, err := leader.Open(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.Close() })
+	for { // until setpriv has done its work
+		name, err := p.Read("comm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(name) == "sleep\n" {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 	bound, err := p.CapabilityBound()
 	if err != nil {
 		t.Fatal(err)
