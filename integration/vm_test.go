@@ -17,7 +17,7 @@ func TestTheKernelHoldsWhatALimitSays(t *testing.T) {
 set -u
 ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
 nspawn-build --distro fixture box --dns host --timeout 10m \
-	--memory-max 300M --cpu-quota 50% --tasks-max 150 --io-weight 50 || exit
+	--memory-max 300M --cpu-quota 150% --tasks-max 150 --io-weight 50 || exit
 group=/sys/fs/cgroup/machine.slice/systemd-nspawn@box.service
 echo "memory.max=$(cat $group/memory.max)"
 echo "cpu.max=$(cat $group/cpu.max)"
@@ -40,7 +40,7 @@ echo "left=$(find /etc /var/lib/nspawn-build /root/containers -name '*box*' 2>/d
 		t.Fatalf("the script failed: %s", r)
 	}
 	for _, want := range []string{
-		"memory.max=314572800\n", "cpu.max=50000 100000\n", "pids.max=150\n", "io.weight=default 50\n",
+		"memory.max=314572800\n", "cpu.max=150000 100000\n", "pids.max=150\n", "io.weight=default 50\n",
 		"hostname=box\n", "state=running\n", "absent=127\n", "left=0\n",
 	} {
 		if !strings.Contains(r.Stdout, want) {
