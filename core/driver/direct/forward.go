@@ -108,9 +108,11 @@ func (d *Driver) othersRun(name string) (bool, error) {
 func (d *Driver) withForwardLock(ctx context.Context, f func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	lock, err := acquire(ctx, filepath.Join(d.config.RuntimeDir, "forwarding.lock"))
+	path := filepath.Join(d.config.RuntimeDir, "forwarding.lock")
+	lock, err := acquire(ctx, path)
 	if err == nil {
-		err = errors.Join(f(), lock.Close())
+		// Removed while it is held, so that nothing stays of the last machine.
+		err = errors.Join(f(), os.Remove(path), lock.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("forwarding between links (net.ipv4.ip_forward): %w", err)

@@ -43,6 +43,9 @@ func (d *Driver) Stop(ctx context.Context, m driver.Machine, grace time.Duration
 	if err = errors.Join(err, lock.Close()); err != nil {
 		return fmt.Errorf("stopping %s: %w", m.Name, err)
 	}
+	// What is not empty stays: other machines run.
+	_ = os.Remove(d.machines())
+	_ = os.Remove(d.config.RuntimeDir)
 	return nil
 }
 
