@@ -40,6 +40,7 @@ type debian struct {
 	codename string
 	sources  []source
 	main     source
+	settings string // in the form of apt.conf
 }
 
 // thisDebian reads the apt sources of the machine that the tests run on.
@@ -56,7 +57,26 @@ func thisDebian() (debian, error) {
 	if err != nil {
 		return debian{}, err
 	}
-	return debian{name, sources, main}, nil
+	settings, err := mirrorSettings()
+	if err != nil {
+		return debian{}, err
+	}
+	return debian{name, sources, main, settings}, nil
+}
+
+// mirrorSettings are those of apt's settings that belong to the mirror, not to
+// the machine: the dates on a mirror that is a snapshot are past, and whoever
+// points a machine to one says so there.
+func mirrorSettings() (string, error) {
+	var all strings.Builder
+	for _, name := range []string{"Acquire::Check-Valid-Until", "Acquire::Check-Date"} {
+		out, err := exec.Command("apt-config", "dump", "--no-empty", "--format", `%F "%v";%n`, name).Output()
+		if err != nil {
+			return "", fmt.Errorf("read apt's settings: %w", err)
+		}
+		all.Write(out)
+	}
+	return all.String(), nil
 }
 
 // hostTree returns the cached tree of a host that runs suite.
@@ -65,7 +85,7 @@ func (d debian) hostTree(ctx context.Context, suite string, packages []string) (
 	if suite != "bookworm" {
 		packages = append(packages, "libnss-resolve")
 	}
-	parts := append([]string{suite, forSuite(d.sources, d.codename, suite), hostFiles}, packages...)
+	parts := append([]string{suite, forSuite(d.sources, d.codename, suite), d.settings, hostFiles}, packages...)
 	return cached(ctx, "host-"+suite, parts, func(path string) error {
 		if err := d.mmdebstrap(ctx, suite, packages, path); err != nil {
 			return err
@@ -140,6 +160,7 @@ func (d debian) asHost(tree, suite string) error {
 		}
 	}
 	write("etc/apt/sources.list.d/debian.sources", forSuite(d.sources, d.codename, suite))
+	write("etc/apt/apt.conf.d/90-mirror", d.settings)
 	write("etc/hostname", "testhost\n")
 	write("etc/hosts", "127.0.0.1 localhost testhost\n")
 	write("etc/systemd/network/10-uplink.network", hostNetwork)
