@@ -146,19 +146,21 @@ func TestEveryRungIsClimbedInOrder(t *testing.T) {
 	}
 }
 
-func TestSecondProofIsNoSlowerThanTheLogins(t *testing.T) {
+func TestProofOfAMachineThatIsUpIsQuickAndLeavesNothingRunning(t *testing.T) {
 	b := newBench(t)
-	b.start()
-	if _, err := b.prove(30 * time.Second); err != nil {
-		t.Fatal(err)
-	}
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	begin := time.Now()
-	if _, err := b.prove(30 * time.Second); err != nil {
+	b.start()
+	if _, err := b.prove(3 * time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(begin); took > 3*time.Second {
-		t.Errorf("took %v", took)
+	first := time.Since(begin)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	begin = time.Now()
+	if _, err := b.prove(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took > first {
+		t.Errorf("took %v, and %v while the machine booted", took, first)
 	}
 }
 
@@ -269,8 +271,14 @@ func elsewhere(t *testing.T, address string) (called func() bool) {
 	treetest.Run(t, "ip", "route", "add", "default", "via", "10.9.9.2")
 	t.Cleanup(func() { treetest.Run(t, "ip", "route", "del", "default", "via", "10.9.9.2") })
 	// It refuses connections, so that whoever asks gets an answer.
-	if _, err := net.DialTimeout("tcp", address+":22", time.Second); err == nil || !strings.Contains(err.Error(), "refused") {
-		t.Fatalf("the other owner cannot be reached at all: %v", err)
+	for deadline := time.Now().Add(20 * time.Second); ; { // the links take a moment
+		_, err := net.DialTimeout("tcp", address+":22", time.Second)
+		if err != nil && strings.Contains(err.Error(), "refused") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the other owner cannot be reached at all: %v", err)
+		}
 	}
 	count := func() string {
 		out, err := exec.Command("ip", "netns", "exec", "elsewhere", "sh", "-c", "grep '^Tcp:' /proc/net/snmp").Output()
