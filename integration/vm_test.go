@@ -34,18 +34,21 @@ echo "killed=$(awk '$1 == "oom_kill" {print $2}' $group/memory.events)"
 nspawn-build exec box perl -e 'for (1 .. 300) { my $p = fork; unless (defined $p) { print "refused\n"; exit } unless ($p) { sleep 600; exit } } print "forked\n"' >/tmp/fork 2>&1
 echo "forks=$(cat /tmp/fork)"
 nspawn-build destroy box || exit
-echo "left=$(everything | diff /tmp/before - | wc -l)"
+everything | diff /tmp/before - | sed -n 's/^[<>]/left:/p'
 `})
 	if r.Exit != 0 {
 		t.Fatalf("the script failed: %s", r)
 	}
 	for _, want := range []string{
 		"memory.max=314572800\n", "cpu.max=150000 100000\n", "pids.max=150\n", "io.weight=default 50\n",
-		"hostname=box\n", "state=running\n", "forks=refused\n", "left=0\n",
+		"hostname=box\n", "state=running\n", "forks=refused\n", "box is destroyed\n",
 	} {
 		if !strings.Contains(r.Stdout, want) {
 			t.Errorf("%q is missing", strings.TrimSpace(want))
 		}
+	}
+	if strings.Contains(r.Stdout, "left:") {
+		t.Error("something is left of the machine")
 	}
 	if strings.Contains(r.Stdout, "killed=0\n") || strings.Contains(r.Stdout, "greedy=629145600\n") {
 		t.Error("a command that took twice the memory was let live")
