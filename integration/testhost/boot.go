@@ -44,7 +44,7 @@ func (h *Host) boot(ctx context.Context) error {
 		return fmt.Errorf("open the host's network: %w", err)
 	}
 	defer func() { _ = ns.Close() }()
-	if err := h.connect(ns); err != nil {
+	if err := h.connect(ns); err != nil { //nolint:contextcheck // the outside lives as long as the host
 		return err
 	}
 	if h.session, err = sessionCgroups(h.leader); err != nil {

@@ -38,10 +38,8 @@ func init() {
 	if len(os.Args) != 2 || os.Args[0] != holderName {
 		return
 	}
-	if err := holdHost(os.Args[1]); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, holdHost(os.Args[1]))
+	os.Exit(1)
 }
 
 // hold starts a host without systemd.
@@ -55,7 +53,7 @@ func (h *Host) hold(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = ns.Close() }()
-	if err := h.connect(ns); err != nil {
+	if err := h.connect(ns); err != nil { //nolint:contextcheck // the outside lives as long as the host
 		return err
 	}
 	if err := inNetwork(ns, bringUplinkUp); err != nil {
@@ -124,7 +122,8 @@ func (h *Host) startHolder(network *os.File) (<-chan struct{}, error) {
 	return ready, nil
 }
 
-// holdHost is the life of the holder: it sets its namespaces up and reaps.
+// holdHost is the life of the holder: it sets its namespaces up and reaps. It
+// returns only when that fails.
 func holdHost(text string) error {
 	var order held
 	if err := json.Unmarshal([]byte(text), &order); err != nil {

@@ -22,7 +22,7 @@ var staged = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	keepStaged = release
+	keepStaged = append(keepStaged, release)
 	// BIN, so that a build by hand in the same clone and this one do not meet.
 	out, err := exec.Command("make", "--directory="+root, "install", "BIN="+filepath.Join(dir, "bin"),
 		"DESTDIR="+filepath.Join(dir, "product"), "PREFIX=/usr/local").CombinedOutput()
@@ -38,7 +38,7 @@ var staged = sync.OnceValues(func() (string, error) {
 })
 
 // keepStaged keeps the lock on that directory from being collected.
-var keepStaged func()
+var keepStaged []func()
 
 // findModule is the directory of go.mod above the working directory, which
 // for a test is that of its package.
