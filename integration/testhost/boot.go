@@ -28,6 +28,9 @@ func (h *Host) boot(ctx context.Context) error {
 		"--capability=all", "--system-call-filter=@known", // its own machines need what a real host has
 		"--link-journal=no", "--resolv-conf=off", "--timezone=off", "--tmpfs=/var/tmp")
 	cmd.Env = append(os.Environ(), "SYSTEMD_LOG_TARGET=console") // which is not the choice of a PID 1
+	if !h.legacy {
+		cmd.Env = append(cmd.Env, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS, Setsid: true}
 	if err := h.runOuter(cmd, nil); err != nil {
 		return err

@@ -24,6 +24,7 @@ const holderReady = 3
 // held is what the holder is told.
 type held struct {
 	Tree    string
+	Legacy  bool
 	Cgroups []heldCgroup
 }
 
@@ -88,7 +89,7 @@ func (h *Host) startHolder(network *os.File) (<-chan struct{}, error) {
 	if err != nil {
 		return nil, err
 	}
-	order := held{Tree: h.layers.tree()}
+	order := held{Tree: h.layers.tree(), Legacy: h.legacy}
 	for _, hierarchy := range found {
 		order.Cgroups = append(order.Cgroups, heldCgroup{hierarchy, filepath.Join(hierarchy.Mount, cgroupPrefix+h.name)})
 	}

@@ -34,7 +34,7 @@ const hardened = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV
 
 // treeMounts are those of a CI container that may start containers itself.
 // Of /proc/sys only the network's part, which is the namespace's own, is writable.
-func treeMounts(cgroups []heldCgroup) []treeMount {
+func treeMounts(cgroups []heldCgroup, legacy bool) []treeMount {
 	all := []treeMount{
 		{"proc", "proc", "proc", "", hardened},
 		{"sys", "sysfs", "sysfs", "", hardened},
@@ -45,7 +45,7 @@ func treeMounts(cgroups []heldCgroup) []treeMount {
 		{"tmp", "tmpfs", "tmpfs", "mode=1777", unix.MS_NOSUID | unix.MS_NODEV},
 		{"var/tmp", "tmpfs", "tmpfs", "mode=1777", unix.MS_NOSUID | unix.MS_NODEV},
 	}
-	if len(cgroups) == 1 { // unified cgroups only
+	if !legacy || len(cgroups) == 1 {
 		return append(all, treeMount{"sys/fs/cgroup", "cgroup2", "cgroup2", "", hardened})
 	}
 	all = append(all, treeMount{"sys/fs/cgroup", "tmpfs", "tmpfs", "mode=0755", hardened})
@@ -68,7 +68,7 @@ func enterTree(order held) error {
 	if err := unix.Mount(order.Tree, order.Tree, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("bind the host's tree: %w", err)
 	}
-	for _, m := range treeMounts(order.Cgroups) {
+	for _, m := range treeMounts(order.Cgroups, order.Legacy) {
 		target := filepath.Join(order.Tree, m.target)
 		if err := os.MkdirAll(target, 0o755); err != nil {
 			return fmt.Errorf("make a mount point: %w", err)

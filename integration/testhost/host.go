@@ -22,6 +22,10 @@ type Options struct {
 	// NoMachineID leaves /etc/machine-id of a host without systemd empty, as
 	// container images have it: systemd-nspawn makes no veth pair there.
 	NoMachineID bool
+	// LegacyCgroups shows the host the cgroups of this machine as they are,
+	// where they are legacy ones. Else it sees cgroup v2 alone, as nearly every
+	// host has it; its controllers are missing where this machine's are legacy.
+	LegacyCgroups bool
 }
 
 // Host is a running host. Its methods take the test that uses them, which may
@@ -30,6 +34,7 @@ type Host struct {
 	Suite string
 
 	direct  bool   // PID 1 is not systemd
+	legacy  bool   // it sees legacy cgroups where this machine has them
 	name    string // also that of its directory and cgroups
 	dir     string
 	layers  layers
@@ -67,7 +72,7 @@ func start(t testing.TB, o Options, direct bool) *Host {
 	if o.Suite == "" {
 		o.Suite = "trixie"
 	}
-	h := &Host{Suite: o.Suite, direct: direct, ended: make(chan struct{})}
+	h := &Host{Suite: o.Suite, direct: direct, legacy: o.LegacyCgroups, ended: make(chan struct{})}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the last of the host's log:\n%s", h.lastWords())

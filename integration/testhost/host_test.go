@@ -49,23 +49,29 @@ func TestHostReachesTheOutsideAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestHostStartsAMachineThatReachesTheOutside(t *testing.T) {
+func TestHostStartsAMachine(t *testing.T) {
 	for _, kind := range kinds {
-		t.Run(kind.name, func(t *testing.T) {
-			h := kind.start(t, Options{})
-			tarball, err := MachineTarball(t.Context(), "trixie")
-			if err != nil {
-				t.Fatal(err)
-			}
-			h.CopyIn(t, tarball, "/root/machine.tar.zst")
-			h.MustRun(t, "mkdir", "-p", "/var/lib/machines/m")
-			h.MustRun(t, "tar", "-C", "/var/lib/machines/m", "-xf", "/root/machine.tar.zst", "--xattrs", "--numeric-owner")
-			startMachine(t, h)
-			h.Eventually(t, 10*time.Second, "ip", "link", "show", "ve-m")
-			leader := h.MachineLeader(t, "m")
-			h.Eventually(t, 30*time.Second, "nsenter", "--target="+leader, "--all", "systemctl", "is-system-running")
+		t.Run(kind.name, func(t *testing.T) { hostStartsAMachine(t, kind.start(t, Options{})) })
+		t.Run(kind.name+" with legacy cgroups", func(t *testing.T) {
+			RequireLegacyCgroups(t)
+			hostStartsAMachine(t, kind.start(t, Options{LegacyCgroups: true}))
 		})
 	}
+}
+
+func hostStartsAMachine(t *testing.T, h *Host) {
+	t.Helper()
+	tarball, err := MachineTarball(t.Context(), "trixie")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.CopyIn(t, tarball, "/root/machine.tar.zst")
+	h.MustRun(t, "mkdir", "-p", "/var/lib/machines/m")
+	h.MustRun(t, "tar", "-C", "/var/lib/machines/m", "-xf", "/root/machine.tar.zst", "--xattrs", "--numeric-owner")
+	startMachine(t, h)
+	h.Eventually(t, 10*time.Second, "ip", "link", "show", "ve-m")
+	leader := h.MachineLeader(t, "m")
+	h.Eventually(t, 30*time.Second, "nsenter", "--target="+leader, "--all", "systemctl", "is-system-running")
 }
 
 // startMachine starts the machine m as each kind of host would.
@@ -76,7 +82,10 @@ func startMachine(t *testing.T, h *Host) {
 		return
 	}
 	h.Start(t, Command{Args: []string{"sh", "-c", `
-		for h in systemd unified; do mkdir /sys/fs/cgroup/$h/m && echo $$ >/sys/fs/cgroup/$h/m/cgroup.procs || exit 1; done
+		cd /sys/fs/cgroup
+		for h in systemd unified .; do
+			test ! -e $h/cgroup.procs || { mkdir $h/m && echo $$ >$h/m/cgroup.procs; } || exit 1
+		done
 		exec systemd-nspawn --quiet --register=no --keep-unit --link-journal=no -U --network-veth --boot -M m -D /var/lib/machines/m`}})
 }
 
