@@ -4,9 +4,11 @@ package integration
 
 import (
 	"encoding/json"
+	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,6 +54,35 @@ func killIn(t *testing.T, h *testhost.Host, stage, name string, args []string) s
 		t.Fatalf("it was neither killed nor done: %s", r)
 	}
 	return openStage(t, h, name)
+}
+
+// The issue asks for every stage; a crash asks for nothing. Wherever it comes,
+// what it leaves is accounted for.
+func TestARunThatWasKilledAtAnyMomentIsDestroyed(t *testing.T) {
+	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
+	h.WriteFile(t, "/root/password", "a password for the crash\n", "0600")
+	before := h.Snapshot(t)
+	start := time.Now()
+	create(t, h, everyStage("box")...)
+	whole := time.Since(start)
+	destroy(t, h, "box")
+	for range 15 {
+		p := h.Start(t, testhost.Command{Args: append(everyStage("box"), "--log-format", "json")})
+		after := time.Duration(rand.Int64N(int64(whole)))
+		time.Sleep(after)
+		_ = p.Signal(syscall.SIGKILL) // it may have been quicker this time
+		r := p.Wait(t, time.Minute)
+		if r.Exit != exitKilled && r.Exit != exitDone {
+			t.Fatalf("killed after %s: %s", after, r)
+		}
+		if d := h.Run(t, "nspawn-build", "destroy", "box"); d.Exit != exitDone && d.Exit != exitNoMachine {
+			t.Fatalf("killed after %s, it cannot be destroyed: %s\nthe run: %s", after, d, r)
+		}
+		if diff := h.Settled(t, before, 5*time.Second); diff != "" {
+			t.Fatalf("killed after %s of about %s, this is left behind:\n%s\nthe run: %s", after, whole, diff, r)
+		}
+	}
+	nothingLeft(t, h, before)
 }
 
 // tries is how often a kill may miss a short stage.

@@ -30,6 +30,8 @@ var ignoredFiles = []ignored{
 	{"/run/systemd/netif/state", "networkd's summary of all links, with a timestamp of sorts"},
 	{"/run/systemd/resolve/netif", "resolved's summary of each link"},
 	{"/run/systemd/inhibit", "locks of logind while something runs"},
+	{"/run/systemd/nspawn/locks", "files that systemd-nspawn locks; one that is killed leaves them, unlocked"},
+	{"/run/systemd/nspawn-uid", "the same, for ranges of user ids"},
 	{"/run/credentials", "one directory for each of the host's services that runs"},
 	{"/run/systemd/dynamic-uid", "users of the host's services that run"},
 	{"/run/dbus", "the bus's own socket and containers"},
@@ -47,8 +49,7 @@ var ignoredFiles = []ignored{
 // lasting are directories that systemd-nspawn makes for its own use when it
 // first runs, and keeps. What is in them is noticed.
 var lasting = []string{
-	"/run/systemd", "/run/systemd/nspawn", "/run/systemd/nspawn/locks", "/run/systemd/nspawn/propagate",
-	"/run/systemd/nspawn/unix-export", "/run/systemd/nspawn-uid",
+	"/run/systemd", "/run/systemd/nspawn", "/run/systemd/nspawn/propagate", "/run/systemd/nspawn/unix-export",
 }
 
 // onlyNamed are files whose being there matters and whose content is a service's.
