@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 
@@ -39,10 +40,16 @@ func (r *run) fetch(ctx context.Context, a archive) (int, error) {
 	if err := r.tool(ctx, simulate); err != nil {
 		return 0, err
 	}
-	if err := r.takeFromCache(files); err != nil {
+	complete, err := r.takeFromCache(files)
+	if err != nil {
 		return 0, err
 	}
 	r.report.Phase(phaseDownload)
+	if complete {
+		total := uint64(len(files))
+		r.report.Progress(sdk.Progress{Done: total, Total: total, Unit: unitPackages})
+		return len(files), nil
+	}
 	command := r.command(r.download(), nil)
 	command.Status = downloadProgress(r.report)
 	if err := r.tool(ctx, command); err != nil {
@@ -61,10 +68,10 @@ func (r *run) updateIndexes(ctx context.Context, a archive) error {
 	if err := r.tree.clear(listsDirectory); err != nil {
 		return err
 	}
-	lists := filepath.Join(r.target, listsDirectory)
 	key := r.indexKey(a)
 	if r.blobs != nil {
-		if err := r.blobs.Restore(key, lists); err != nil {
+		err := r.tree.within(listsDirectory, func(lists string) error { return r.blobs.Restore(key, lists) })
+		if err != nil {
 			return err
 		}
 	}
@@ -72,7 +79,8 @@ func (r *run) updateIndexes(ctx context.Context, a archive) error {
 		return err
 	}
 	if r.blobs != nil {
-		if err := r.blobs.Keep(key, lists, ""); err != nil {
+		err := r.tree.within(listsDirectory, func(lists string) error { return r.blobs.Keep(key, lists, "") })
+		if err != nil {
 			r.report.Warning(err.Error(), "the indexes are downloaded again next time")
 		}
 	}
@@ -108,21 +116,28 @@ func parseDownload(line string) (download, bool) {
 
 // takeFromCache puts the files that the cache has where apt looks for them.
 // apt itself would look at their names and sizes only; here they are checked
-// against the digests in the signed index.
-func (r *run) takeFromCache(files []download) error {
+// against the digests in the signed index. It reports whether that is all of
+// them.
+func (r *run) takeFromCache(files []download) (complete bool, err error) {
 	if r.blobs == nil {
+		return false, nil
+	}
+	complete = len(files) > 0
+	err = r.tree.within(archivesDirectory, func(archives string) error {
+		for _, file := range files {
+			// What has that name and is still wanted is not the right one.
+			if err := r.tree.remove(path.Join(archivesDirectory, file.name)); err != nil {
+				return err
+			}
+			taken, err := r.blobs.Take(file.digest, filepath.Join(archives, file.name))
+			if err != nil {
+				return err
+			}
+			complete = complete && taken
+		}
 		return nil
-	}
-	for _, file := range files {
-		path := filepath.Join(r.target, archivesDirectory, file.name)
-		if _, err := os.Lstat(path); err == nil {
-			continue // debootstrap has left it there, checked
-		}
-		if _, err := r.blobs.Take(file.digest, path); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
+	return complete, err
 }
 
 // giveToCache keeps what was downloaded for the next time. That it cannot is
@@ -131,14 +146,16 @@ func (r *run) giveToCache(files []download) {
 	if r.blobs == nil {
 		return
 	}
-	for _, file := range files {
-		if r.blobs.Has(file.digest) {
-			continue
+	err := r.tree.within(archivesDirectory, func(archives string) error {
+		for _, file := range files {
+			if _, err := r.blobs.Put(filepath.Join(archives, file.name), file.digest); err != nil {
+				return err
+			}
 		}
-		if _, err := r.blobs.Put(filepath.Join(r.target, archivesDirectory, file.name), file.digest); err != nil {
-			r.report.Warning(err.Error(), "the packages are downloaded again next time")
-			return
-		}
+		return nil
+	})
+	if err != nil {
+		r.report.Warning(err.Error(), "the packages are downloaded again next time")
 	}
 }
 

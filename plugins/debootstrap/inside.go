@@ -81,36 +81,26 @@ func (r *run) runDebootstrap(ctx context.Context, a archive) error {
 // sets are what debootstrap finds of the last time, and checks against the
 // signed release: packages, and the index of them. The release itself must not
 // be among it: debootstrap would not look for a newer one.
-func (r *run) sets(a archive) []struct{ key, dir, suffix string } {
-	sum := sha256.Sum256(fmt.Appendln(nil, a.uri, r.suite, r.architecture, r.components))
-	name := "debootstrap-" + hex.EncodeToString(sum[:])
-	return []struct{ key, dir, suffix string }{
-		{name, r.debCache(), ".deb"},
-		{name + "-index", filepath.Join(r.target, listsDirectory), "_Packages"},
-	}
-}
-
-func (r *run) restoreSets(a archive) error {
+func (r *run) sets(a archive, each func(key, dir, suffix string) error) error {
 	if r.blobs == nil {
 		return nil
 	}
-	for _, set := range r.sets(a) {
-		if err := r.blobs.Restore(set.key, set.dir); err != nil {
-			return err
-		}
+	sum := sha256.Sum256(fmt.Appendln(nil, a.uri, r.suite, r.architecture, r.components))
+	name := "debootstrap-" + hex.EncodeToString(sum[:])
+	if err := each(name, r.debCache(), ".deb"); err != nil {
+		return err
 	}
-	return nil
+	return r.tree.within(listsDirectory, func(lists string) error { return each(name+"-index", lists, "_Packages") })
+}
+
+func (r *run) restoreSets(a archive) error {
+	return r.sets(a, func(key, dir, _ string) error { return r.blobs.Restore(key, dir) })
 }
 
 func (r *run) keepSets(a archive) {
-	if r.blobs == nil {
-		return
-	}
-	for _, set := range r.sets(a) {
-		if err := r.blobs.Keep(set.key, set.dir, set.suffix); err != nil {
-			r.report.Warning(err.Error(), "what was downloaded is downloaded again next time")
-			return
-		}
+	err := r.sets(a, func(key, dir, suffix string) error { return r.blobs.Keep(key, dir, suffix) })
+	if err != nil {
+		r.report.Warning(err.Error(), "what was downloaded is downloaded again next time")
 	}
 }
 

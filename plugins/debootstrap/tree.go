@@ -7,6 +7,8 @@ import (
 	"os"
 	"path"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/aptsource"
 	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/release"
 )
@@ -145,6 +147,17 @@ func readKeys(file string) ([]byte, error) {
 		return nil, fmt.Errorf("keyring: %s %w", file, err)
 	}
 	return keys, nil
+}
+
+// within gives do a path to a directory of the tree that stays the same
+// directory, and one of the tree, whatever happens to its name.
+func (t tree) within(name string, do func(directory string) error) error {
+	directory, err := t.OpenFile(name, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return fmt.Errorf("target: %w", err)
+	}
+	defer directory.Close() //nolint:errcheck // only a place
+	return do(fmt.Sprintf("/proc/self/fd/%d", directory.Fd()))
 }
 
 // clear empties a directory of the tree.
