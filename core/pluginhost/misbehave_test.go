@@ -50,7 +50,7 @@ func (s stub) Describe(context.Context) (sdk.Description, error) {
 
 func (s stub) Validate(_ context.Context, req sdk.Request) (sdk.Validation, error) {
 	if s.mode == "hang-validate" {
-		select {}
+		hang()
 	}
 	req.Release = "1"
 	return sdk.Validation{Resolved: req}, nil
@@ -80,30 +80,36 @@ var modes = map[string]func(mode string){
 	},
 	"panic-early": func(string) { panic("too early") },
 	"exit-early":  func(string) { fmt.Fprintln(os.Stderr, "no keyring"); os.Exit(3) },
-	"hang-early":  func(string) { select {} },
+	"hang-early":  func(string) { hang() },
 	"hang-describe": func(mode string) {
-		sdk.Serve(stub{mode: mode, describe: func() { select {} }})
+		sdk.Serve(stub{mode: mode, describe: func() { hang() }})
 	},
 	"hang-validate": func(mode string) { sdk.Serve(stub{mode: mode}) },
 	"hang-socket":   hangAfterHandshake,
-	"stop-early":    func(string) { stopSelf(); select {} },
+	"stop-early":    func(string) { stopSelf(); hang() },
 	"stop": func(mode string) {
 		sdk.Serve(stub{mode: mode, bootstrap: func(_ context.Context, _ sdk.Request, to sdk.Reporter) (sdk.Facts, error) {
 			to.Line("stopping")
 			time.Sleep(20 * time.Millisecond)
 			stopSelf()
-			select {}
+			for {
+				hang()
+			}
 		}})
 	},
 	"deaf": func(mode string) {
 		sdk.Serve(stub{mode: mode, bootstrap: func(_ context.Context, _ sdk.Request, to sdk.Reporter) (sdk.Facts, error) {
 			to.Line("deaf")
-			select {}
+			for {
+				hang()
+			}
 		}})
 	},
 	"silent": func(mode string) {
 		sdk.Serve(stub{mode: mode, bootstrap: func(context.Context, sdk.Request, sdk.Reporter) (sdk.Facts, error) {
-			select {}
+			for {
+				hang()
+			}
 		}})
 	},
 	"flood": func(mode string) {
@@ -128,23 +134,23 @@ var modes = map[string]func(mode string){
 		fmt.Println(strings.Repeat("x", 70_000))
 		sdk.Serve(stub{mode: mode})
 	},
-	"garbage": func(string) { fmt.Println("\x1b[31mhello\x1b[0m"); select {} },
+	"garbage": func(string) { fmt.Println("\x1b[31mhello\x1b[0m"); hang() },
 	"json": func(mode string) {
 		fmt.Fprintln(os.Stderr, `{"@message": 1}`)
 		fmt.Fprintln(os.Stderr, `{"@level": {}, "@timestamp": []}`)
 		sdk.Serve(stub{mode: mode})
 	},
-	"foreign-socket": func(string) { printHandshake("1|1|unix|/run/foreign.sock|grpc|"); select {} },
+	"foreign-socket": func(string) { printHandshake("1|1|unix|/run/foreign.sock|grpc|"); hang() },
 	"dotdot-socket": func(string) {
 		printHandshake("1|1|unix|" + os.Getenv("PLUGIN_UNIX_SOCKET_DIR") + "/../foreign.sock|grpc|")
-		select {}
+		hang()
 	},
 	"link-socket": linkSocket,
-	"tcp-socket":  func(string) { printHandshake("1|1|tcp|127.0.0.1:22|grpc|"); select {} },
-	"plain":       func(string) { fmt.Println("1|1|unix|" + os.Getenv("PLUGIN_UNIX_SOCKET_DIR") + "/s|grpc"); select {} },
+	"tcp-socket":  func(string) { printHandshake("1|1|tcp|127.0.0.1:22|grpc|"); hang() },
+	"plain":       func(string) { fmt.Println("1|1|unix|" + os.Getenv("PLUGIN_UNIX_SOCKET_DIR") + "/s|grpc"); hang() },
 	"version-two": func(string) {
 		printHandshake("1|2|unix|" + os.Getenv("PLUGIN_UNIX_SOCKET_DIR") + "/s|grpc|")
-		select {}
+		hang()
 	},
 	"no-end":   raw(),
 	"two-ends": raw(finished(), finished()),
@@ -200,7 +206,7 @@ func hangAfterHandshake(string) {
 		panic(err)
 	}
 	printHandshake("1|1|unix|" + path + "|grpc|")
-	select {}
+	hang()
 }
 
 // linkSocket gives an address that is a link to another place.
@@ -210,7 +216,7 @@ func linkSocket(string) {
 		panic(err)
 	}
 	printHandshake("1|1|unix|" + path + "|grpc|")
-	select {}
+	hang()
 }
 
 func finished() *pb.BootstrapResponse {
@@ -357,4 +363,12 @@ func doWrite(_ context.Context, req sdk.Request, to sdk.Reporter) (sdk.Facts, er
 		return sdk.Facts{}, err
 	}
 	return sdk.Facts{}, nil
+}
+
+// hang never returns. A select without cases would be found out by the runtime
+// of a program without cgo, and end as a deadlock.
+func hang() {
+	for {
+		time.Sleep(time.Hour)
+	}
 }

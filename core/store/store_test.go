@@ -231,7 +231,7 @@ func TestALockDiesWithItsHolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = os.Stdout.WriteString("held\n")
-		select {}
+		time.Sleep(time.Hour)
 	}
 	dir := t.TempDir()
 	holder := exec.Command(os.Args[0], "-test.run=^TestALockDiesWithItsHolder$")
