@@ -8,7 +8,7 @@
 package treetest
 
 import (
-	"bufio"
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
@@ -25,14 +25,13 @@ import (
 
 	"github.com/go-crypt/crypt/algorithm/shacrypt"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/nspawn-build/nspawn-build/integration/testhost"
 )
 
 // Variable names a directory that holds a ready tree, to be copied. Without
-// it the tree is made with mmdebstrap from the host's own apt sources.
+// it the tree is the one of testhost's cache, from the host's own apt sources.
 const Variable = "NSPAWN_BUILD_TEST_TREE"
-
-// packages are those of a machine, beside the minimal base.
-const packages = "systemd-sysv,dbus,libpam-systemd,openssh-server,iproute2,systemd-resolved,libnss-resolve"
 
 // Tree is a machine's tree.
 type Tree struct {
@@ -82,11 +81,17 @@ func Main(m *testing.M) int {
 		}
 		return code
 	}
+	base, remove, err := unpacked()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer remove()
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inNamespace+"=1")
+	cmd.Env = append(os.Environ(), inNamespace+"=1", Variable+"="+base)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
-	err := cmd.Run()
+	err = cmd.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return exit.ExitCode()
@@ -97,6 +102,46 @@ func Main(m *testing.M) int {
 	}
 	return 0
 }
+
+// unpacked makes the tree that Shared copies, out here where the mirror can be
+// reached. The path is empty where the tool for it is missing: then the tests
+// that need a tree say so.
+func unpacked() (dir string, remove func(), err error) {
+	remove = func() {}
+	if dir = os.Getenv(Variable); dir != "" {
+		return dir, remove, nil
+	}
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			return "", remove, nil //nolint:nilerr // Shared says it in the test
+		}
+	}
+	tarball, err := testhost.MachineTarball(context.Background(), "trixie")
+	if err != nil {
+		return "", remove, err
+	}
+	dir, err = os.MkdirTemp("", "tree") // 0700
+	if err != nil {
+		return "", remove, err
+	}
+	remove = func() {
+		if err := os.RemoveAll(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+	tree := filepath.Join(dir, "base")
+	if err = os.Mkdir(tree, 0o755); err != nil {
+		return "", remove, err
+	}
+	out, err := exec.Command("tar", "--zstd", "--numeric-owner", "--xattrs", "-C", tree, "-xpf", tarball).CombinedOutput()
+	if err != nil {
+		return "", remove, fmt.Errorf("unpack %s: %w: %s", tarball, err, out)
+	}
+	return tree, remove, nil
+}
+
+// tools are what the tree is made with.
+var tools = []string{"mmdebstrap", "tar", "zstd"}
 
 var (
 	sharedDir  string
@@ -118,13 +163,8 @@ func Shared(t testing.TB, address netip.Prefix) Tree {
 		sharedDir = dir
 	}
 	dir := filepath.Join(sharedDir, "tree")
-	if base := os.Getenv(Variable); base != "" {
-		Run(t, "cp", "-a", "--reflink=auto", base, dir)
-	} else {
-		Need(t, "mmdebstrap")
-		mirror, suite := aptSource(t)
-		Run(t, "mmdebstrap", "--quiet", "--variant=minbase", "--include="+packages, suite, dir, mirror)
-	}
+	Need(t, tools...)
+	Run(t, "cp", "-a", "--reflink=auto", os.Getenv(Variable), dir)
 	tree := Tree{Path: dir, Password: "correct horse"}
 	tree.configure(t, address)
 	sharedTree = tree
@@ -228,35 +268,4 @@ func key(t testing.TB) (ssh.Signer, []byte) {
 		t.Fatal(err)
 	}
 	return signer, pem.EncodeToMemory(block)
-}
-
-// aptSource returns the first mirror and suite of the host's apt sources.
-func aptSource(t testing.TB) (mirror, suite string) {
-	t.Helper()
-	files, err := filepath.Glob("/etc/apt/sources.list.d/*.sources")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range files {
-		f, err := os.Open(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(f)
-		for lines.Scan() {
-			fields := strings.Fields(lines.Text())
-			switch {
-			case len(fields) < 2 || mirror != "" && suite != "":
-			case fields[0] == "URIs:" && mirror == "":
-				mirror = fields[1]
-			case fields[0] == "Suites:" && suite == "":
-				suite = fields[1]
-			}
-		}
-		_ = f.Close() // only read
-	}
-	if mirror == "" || suite == "" {
-		t.Fatal("the host's apt sources name no mirror")
-	}
-	return mirror, suite
 }
