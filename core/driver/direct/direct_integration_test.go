@@ -90,7 +90,7 @@ func newBench(t *testing.T) *bench {
 func (b *bench) traces() string {
 	b.t.Helper()
 	script := `ip -br link | grep ^ve-; nft list tables; cat /proc/sys/net/ipv4/ip_forward
-find /sys/fs/cgroup -maxdepth 3 -name 'nspawn-build-my-box.1*'; find "$0" -mindepth 1 ! -name '*.lock' ! -name machines
+find /sys/fs/cgroup -maxdepth 3 -name 'nspawn-build-my-box.1*'; find "$0" -mindepth 1 ! -name '*.lock' ! -name machines 2>/dev/null
 ps -eo args | grep 'my-box[.]1' | grep -v 'sh -c'; true`
 	out, err := exec.Command("sh", "-c", script, b.config.RuntimeDir).CombinedOutput()
 	if err != nil {
