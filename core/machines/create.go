@@ -132,8 +132,10 @@ func (h *House) run(ctx context.Context, rec *store.Record, w Wanted, order []pi
 	return Outcome{Machine: rec.Machine(), Results: results, Changed: true, PasswordSet: passwordSet}, nil
 }
 
-// forget removes the record of a machine of which nothing else is left.
+// forget removes the record of a machine of which nothing else is left, and
+// what sessions of plugins left that were killed amid making it.
 func (h *House) forget(ctx context.Context, name string) error {
+	h.Plugins.Sweep()
 	return h.exclusive(context.WithoutCancel(ctx), func() error { return h.Store.Forget(name) })
 }
 

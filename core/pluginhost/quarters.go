@@ -42,8 +42,15 @@ func takeQuarters(runtime string) (*quarters, error) {
 	sweep(runtime)
 	for {
 		dir, err := os.MkdirTemp(runtime, quartersPrefix)
+		if errors.Is(err, os.ErrNotExist) { // removed as empty by another process
+			err = os.MkdirAll(runtime, 0o700)
+			dir = ""
+		}
 		if err != nil {
 			return nil, err
+		}
+		if dir == "" {
+			continue
 		}
 		lock, err := lockDirectory(dir)
 		if err == nil {
@@ -92,6 +99,14 @@ func lockDirectory(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// Sweep removes what sessions of killed processes left in the runtime
+// directory, and the directory itself when nothing else is in it. What cannot
+// be removed stays for the next sweep.
+func (h *Host) Sweep() {
+	sweep(h.RuntimeDir)
+	_ = os.Remove(h.RuntimeDir)
+}
+
 // sweep removes the directories that killed processes left. That one cannot be
 // removed is no reason not to go on.
 func sweep(runtime string) {
@@ -110,7 +125,9 @@ func sweep(runtime string) {
 	}
 }
 
-// leave removes the directory.
+// leave removes the directory, and the one above when nothing else is in it.
 func (q *quarters) leave() error {
-	return errors.Join(os.RemoveAll(q.dir), q.lock.Close())
+	err := errors.Join(os.RemoveAll(q.dir), q.lock.Close())
+	_ = os.Remove(filepath.Dir(q.dir))
+	return err
 }
