@@ -33,6 +33,22 @@ func takeQuarters(runtime string) (*quarters, error) {
 	if !filepath.IsAbs(runtime) || len(runtime)+longest > maxSocket {
 		return nil, fmt.Errorf("runtime directory %q is not an absolute path of at most %d characters", runtime, maxSocket-longest)
 	}
+	var err error
+	for range 1000 {
+		var q *quarters
+		if q, err = makeQuarters(runtime); err == nil {
+			return q, nil
+		}
+		// Other processes remove the runtime directory when it is empty, and
+		// what they take for left by the dead.
+		if !errors.Is(err, errInUse) && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrExist) {
+			break
+		}
+	}
+	return nil, err
+}
+
+func makeQuarters(runtime string) (*quarters, error) {
 	if err := os.MkdirAll(runtime, 0o700); err != nil {
 		return nil, err
 	}
@@ -40,27 +56,15 @@ func takeQuarters(runtime string) (*quarters, error) {
 		return nil, err
 	}
 	sweep(runtime)
-	for {
-		dir, err := os.MkdirTemp(runtime, quartersPrefix)
-		if errors.Is(err, os.ErrNotExist) { // removed as empty by another process
-			err = os.MkdirAll(runtime, 0o700)
-			dir = ""
-		}
-		if err != nil {
-			return nil, err
-		}
-		if dir == "" {
-			continue
-		}
-		lock, err := lockDirectory(dir)
-		if err == nil {
-			return &quarters{dir: dir, lock: lock}, nil
-		}
-		// Another process took it for one that was left, and removes it.
-		if !errors.Is(err, errInUse) && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
+	dir, err := os.MkdirTemp(runtime, quartersPrefix)
+	if err != nil {
+		return nil, err
 	}
+	lock, err := lockDirectory(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &quarters{dir: dir, lock: lock}, nil
 }
 
 // private refuses a directory in which others could put a socket.
