@@ -83,7 +83,7 @@ func TestOneCommandMakesADebianMachineThatOneCanLogInTo(t *testing.T) {
 		}
 	})
 	t.Run("the same command again changes nothing and says so", func(t *testing.T) {
-		running := h.Snapshot(t)
+		running := h.Calm(t)
 		r := want(t, exitDone, h.Run(t, debian("trixie", "m1", "--memory-max", "512M", "--cpu-quota", "50%")...))
 		if !strings.Contains(r.Stdout+r.Stderr, "already") {
 			t.Errorf("it does not say that the machine is there already: %s", r)

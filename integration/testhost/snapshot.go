@@ -59,6 +59,25 @@ func Diff(before, after Snapshot) string {
 	return b.String()
 }
 
+// Calm is a snapshot of a host on which nothing changes any more: that of a
+// login, say, ends a moment after the command that it was for.
+func (h *Host) Calm(t testing.TB, except ...string) Snapshot {
+	t.Helper()
+	before := h.Snapshot(t)
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); {
+		time.Sleep(300 * time.Millisecond)
+		now := h.Snapshot(t)
+		for _, key := range except {
+			before[key] = now[key]
+		}
+		if Diff(before, now) == "" {
+			break
+		}
+		before = now
+	}
+	return before
+}
+
 // Settled takes snapshots until one equals before, but for the things named,
 // and returns the difference of the last when the deadline passes first:
 // systemd removes what is its own a moment after the cause has gone.
