@@ -23,7 +23,7 @@ import (
 // idle is a driver under which nothing ever runs.
 type idle struct{ stopped []string }
 
-func (*idle) Name() string { return "idle" }
+func (*idle) Name() string                                { return "idle" }
 func (*idle) Start(context.Context, driver.Machine) error { return errors.New("nothing starts here") }
 
 func (d *idle) Stop(_ context.Context, m driver.Machine, _ time.Duration) error {
