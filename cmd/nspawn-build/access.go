@@ -167,9 +167,16 @@ func readKeys(path string) ([]string, error) {
 	}
 	var keys []string
 	for line := range strings.Lines(string(data)) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			keys = append(keys, line)
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
 		}
+		// What is in a file that holds no keys is nobody's business.
+		key, e := spec.ParseKey("ssh-key", line)
+		if e != nil {
+			return nil, errors.New("holds something that is not an SSH public key")
+		}
+		keys = append(keys, key)
 	}
 	if len(keys) == 0 {
 		return nil, errors.New("holds no key")

@@ -16,8 +16,9 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
+
+	"github.com/nspawn-build/nspawn-build/core/atomicfile"
 )
 
 // ErrForeign says that something is in the way that is not ours.
@@ -70,7 +71,7 @@ func (f *Files) Write(path string, content []byte, mode fs.FileMode, ours Ours) 
 	if err := f.makeDirectories(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, content, mode, renameio.IgnoreUmask())
+	return atomicfile.Write(path, content, mode)
 }
 
 // Remove removes a file of ours and the directories that were made for it. A
@@ -78,14 +79,13 @@ func (f *Files) Write(path string, content []byte, mode fs.FileMode, ours Ours) 
 func (f *Files) Remove(path string, ours Ours) error {
 	have, err := read(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return f.Prune(filepath.Dir(path))
+	case errors.Is(err, fs.ErrNotExist): // but perhaps what a killed run left
 	case err != nil:
 		return err
 	case !ours(have):
 		return fmt.Errorf("%s %w", path, ErrForeign)
 	}
-	if err := os.Remove(path); err != nil {
+	if err := atomicfile.Remove(path); err != nil {
 		return err
 	}
 	return f.Prune(filepath.Dir(path))
@@ -194,7 +194,7 @@ func (f *Files) Prune(dir string) error {
 		changed = true
 		dir = filepath.Dir(dir)
 	}
-	if !changed {
+	if !changed && len(made) > 0 {
 		return nil
 	}
 	return f.record(made)
@@ -217,10 +217,7 @@ func (f *Files) made() ([]string, error) {
 
 func (f *Files) record(dirs []string) error {
 	if len(dirs) == 0 {
-		if err := os.Remove(f.Made); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
+		return atomicfile.Remove(f.Made)
 	}
 	slices.Sort(dirs)
 	data, err := json.Marshal(slices.Compact(dirs))
@@ -230,5 +227,5 @@ func (f *Files) record(dirs []string) error {
 	if err := os.MkdirAll(filepath.Dir(f.Made), 0o700); err != nil {
 		return err
 	}
-	return renameio.WriteFile(f.Made, append(data, '\n'), 0o600, renameio.IgnoreUmask())
+	return atomicfile.Write(f.Made, append(data, '\n'), 0o600)
 }

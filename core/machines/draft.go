@@ -36,6 +36,9 @@ func (h *House) askPlugin(ctx context.Context, s spec.Spec, made *making) (err e
 		Distro: s.Distro, Release: s.Release, Architecture: arch, Mirrors: s.Mirrors,
 		Keyring: s.Keyring, Packages: s.Packages, Options: s.Options,
 	}
+	if err := optionsKnown(listing.Description, s.Options); err != nil {
+		return err
+	}
 	if err := h.toolsReady(listing.Description, s.Distro); err != nil {
 		return err
 	}

@@ -191,6 +191,19 @@ func TestMissingToolsAreNamedWithTheCommandThatInstallsThem(t *testing.T) {
 	}
 }
 
+func TestOptionsAreThoseThatThePluginDeclares(t *testing.T) {
+	d := sdk.Description{Name: "x", Options: []sdk.Option{{Name: "free"}, {Name: "engine", Choices: []string{"a", "b"}}}}
+	for options, findings := range map[[2]string]int{
+		{"free", "anything"}: 0, {"engine", "a"}: 0, {"engine", "c"}: 1, {"colour", "red"}: 1,
+	} {
+		err := optionsKnown(d, map[string]string{options[0]: options[1]})
+		var invalid spec.Invalid
+		if errors.As(err, &invalid); len(invalid) != findings {
+			t.Errorf("%v: %v, want %d findings", options, err, findings)
+		}
+	}
+}
+
 func TestOnlyErrorsOfAPluginStopARun(t *testing.T) {
 	if err := invalid([]sdk.Diagnostic{{Severity: sdk.SeverityWarning, Field: "mirrors", Message: "slow"}}); err != nil {
 		t.Errorf("a warning is taken for an error: %v", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -149,6 +150,31 @@ func (h *House) toolsReady(d sdk.Description, distro string) error {
 		"this host lacks " + strings.Join(missing, ", "),
 		h.installHint(strings.Join(slices.Compact(packages), " ")),
 	}
+}
+
+// optionsKnown checks options against those that a plugin declares.
+func optionsKnown(d sdk.Description, options map[string]string) error {
+	var bad spec.Invalid
+	for _, key := range slices.Sorted(maps.Keys(options)) {
+		i := slices.IndexFunc(d.Options, func(o sdk.Option) bool { return o.Name == key })
+		if i < 0 {
+			bad = append(bad, &spec.FieldError{
+				Field: "option", Value: key + "=" + options[key], Problem: "is not known to the plugin " + d.Name,
+				Hint: "nspawn-build plugin list shows its options",
+			})
+			continue
+		}
+		if choices := d.Options[i].Choices; len(choices) > 0 && !slices.Contains(choices, options[key]) {
+			bad = append(bad, &spec.FieldError{
+				Field: "option", Value: key + "=" + options[key], Problem: "is not one of the choices",
+				Hint: "use " + key + "=" + strings.Join(choices, " or "+key+"="),
+			})
+		}
+	}
+	if bad == nil {
+		return nil
+	}
+	return bad
 }
 
 func hasTool(name string) bool {

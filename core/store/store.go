@@ -18,8 +18,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
-
+	"github.com/nspawn-build/nspawn-build/core/atomicfile"
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/spec"
@@ -100,7 +99,7 @@ func (s *Store) Save(m Machine) error {
 		return err
 	}
 	return inDirectory([]string{s.StateDir, s.machines()}, func() error {
-		return renameio.WriteFile(s.record(m.Name), append(data, '\n'), 0o600, renameio.IgnoreUmask())
+		return atomicfile.Write(s.record(m.Name), append(data, '\n'), 0o600)
 	})
 }
 
@@ -138,7 +137,7 @@ func (s *Store) List() ([]Machine, error) {
 // that held them when they are empty.
 func (s *Store) Forget(name string) error {
 	for _, path := range []string{s.journal(name), s.record(name)} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := atomicfile.Remove(path); err != nil {
 			return err
 		}
 	}

@@ -17,8 +17,14 @@ import (
 // shares with the machine; it refuses to start where one is mounted already.
 const exports = "/run/systemd/nspawn/unix-export"
 
-// Remove removes it. Nothing being there is no error.
-func Remove(name string) error { return remove(filepath.Join(exports, name)) }
+// propagate is where it makes an empty directory for each machine, through
+// which mounts could be passed in.
+const propagate = "/run/systemd/nspawn/propagate"
+
+// Remove removes both. Nothing being there is no error.
+func Remove(name string) error {
+	return errors.Join(remove(filepath.Join(exports, name)), remove(filepath.Join(propagate, name)))
+}
 
 func remove(path string) error {
 	// More than one may be stacked, by killed ones of versions that do not refuse.
