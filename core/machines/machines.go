@@ -184,10 +184,11 @@ func (h *House) assemble(rec *store.Record, making *making) (stages.All, error) 
 func (h *House) decorate(order []pipeline.Stage, journal pipeline.Journal) []pipeline.Stage {
 	out := make([]pipeline.Stage, len(order))
 	for i, s := range order {
-		if journal != nil {
-			s = pipeline.Journaled(s, journal)
-		}
+		// That a stage is said to have started is on record before it is said.
 		out[i] = pipeline.Observed(s, h.Tell)
+		if journal != nil {
+			out[i] = pipeline.Journaled(out[i], journal)
+		}
 	}
 	return out
 }

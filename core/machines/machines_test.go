@@ -15,6 +15,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/host"
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
+	"github.com/nspawn-build/nspawn-build/core/pluginhost"
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/spec"
 	"github.com/nspawn-build/nspawn-build/core/store"
@@ -46,6 +47,7 @@ func newHouse(t *testing.T) (*House, *idle) {
 		Host:    host.Host{SystemdVersion: 257, Nspawn: "/usr/bin/systemd-nspawn", Family: "debian"},
 		Store:   &store.Store{StateDir: state, RuntimeDir: filepath.Join(dir, "run")},
 		Files:   &hostfile.Files{Made: filepath.Join(state, "directories.json")},
+		Plugins: &pluginhost.Host{RuntimeDir: filepath.Join(dir, "run")},
 		Pool:    addr.DefaultPool(),
 		Drivers: map[spec.Driver]driver.Driver{spec.DriverDirect: d},
 		Tell:    func(pipeline.Event) {},

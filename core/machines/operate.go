@@ -94,6 +94,8 @@ func (h *House) Stop(ctx context.Context, name string, grace time.Duration) (cha
 
 // Destroy stops a machine and removes everything that making it made.
 func (h *House) Destroy(ctx context.Context, name string) error {
+	// A run that was killed before it had a record may have asked a plugin.
+	h.Plugins.Sweep()
 	return h.withMachine(name, func(rec *store.Record) error {
 		all, err := h.assemble(rec, nil)
 		if err != nil {
