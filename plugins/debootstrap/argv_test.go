@@ -130,7 +130,7 @@ func TestSourcesAreWrittenForEachReader(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			j, found := h.resolve(req)
-			if err := asFailure(found); err != nil {
+			if err := found.Err(); err != nil {
 				t.Fatal(err)
 			}
 			j.place("/target", "/work")

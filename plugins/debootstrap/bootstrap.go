@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/target"
 	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/blobs"
 )
 
@@ -24,7 +25,7 @@ type run struct {
 // Bootstrap implements sdk.Plugin.
 func (p *plugin) Bootstrap(ctx context.Context, req sdk.Request, report sdk.Reporter) (sdk.Facts, error) {
 	j, found := p.host.resolve(req)
-	if err := asFailure(found); err != nil {
+	if err := found.Err(); err != nil {
 		return sdk.Facts{}, err
 	}
 	if err := sdk.CheckTarget(j.target); err != nil {
@@ -33,23 +34,23 @@ func (p *plugin) Bootstrap(ctx context.Context, req sdk.Request, report sdk.Repo
 	if err := sdk.CheckTarget(j.work); err != nil {
 		return sdk.Facts{}, fmt.Errorf("bootstrap: work directory: %w", err)
 	}
-	t, err := openTree(j.target)
+	opened, err := target.Open(j.target)
 	if err != nil {
-		return sdk.Facts{}, failed(err)
+		return sdk.Facts{}, sdk.AsFailure(err)
 	}
-	defer t.Close() //nolint:errcheck // a directory that is only looked through
-	r := &run{job: j, host: p.host, tree: t, report: report}
+	defer opened.Close() //nolint:errcheck // a directory that is only looked through
+	r := &run{job: j, host: p.host, tree: tree{opened}, report: report}
 	r.openCache()
 	a, err := r.fromFirst(ctx)
 	if err == nil {
 		err = r.finish(a)
 	}
 	if err != nil {
-		return sdk.Facts{}, failed(err)
+		return sdk.Facts{}, sdk.AsFailure(err)
 	}
 	facts, err := r.facts(a)
 	if err != nil {
-		return sdk.Facts{}, failed(err)
+		return sdk.Facts{}, sdk.AsFailure(err)
 	}
 	return facts, nil
 }
@@ -82,7 +83,7 @@ func (r *run) fromFirst(ctx context.Context) (archive, error) {
 		if err == nil {
 			return used, nil
 		}
-		failure := failed(err)
+		failure := sdk.AsFailure(err)
 		if failure.Code != sdk.CodeMirror {
 			return archive{}, failure
 		}
@@ -112,10 +113,10 @@ func (r *run) fill(ctx context.Context, a archive) (archive, error) {
 // startAgain empties the tree and the work directory. Nothing is removed as
 // long as something is mounted in them.
 func (r *run) startAgain() error {
-	if err := noMounts(r.target); err != nil {
+	if err := target.NoMounts(r.target); err != nil {
 		return err
 	}
-	if err := r.tree.clear("."); err != nil {
+	if err := r.tree.Clear("."); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(r.work)
@@ -165,7 +166,7 @@ func (r *run) command(argv []string, see func(line string)) sdk.Command {
 
 // hostSettings are those of the host's apt for reaching its own mirror.
 func (r *run) hostSettings(ctx context.Context) []string {
-	if r.host.find("apt-config") == "" {
+	if r.host.Find("apt-config") == "" {
 		return nil
 	}
 	var lines []string

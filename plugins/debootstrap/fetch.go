@@ -65,12 +65,12 @@ func (r *run) fetch(ctx context.Context, a archive) (int, error) {
 func (r *run) updateIndexes(ctx context.Context, a archive) error {
 	r.report.Phase(phaseIndex)
 	// Those that debootstrap leaves are of another set.
-	if err := r.tree.clear(listsDirectory); err != nil {
+	if err := r.tree.Clear(listsDirectory); err != nil {
 		return err
 	}
 	key := r.indexKey(a)
 	if r.blobs != nil {
-		err := r.tree.within(listsDirectory, func(lists string) error { return r.blobs.Restore(key, lists) })
+		err := r.tree.Within(listsDirectory, func(lists string) error { return r.blobs.Restore(key, lists) })
 		if err != nil {
 			return err
 		}
@@ -79,7 +79,7 @@ func (r *run) updateIndexes(ctx context.Context, a archive) error {
 		return err
 	}
 	if r.blobs != nil {
-		err := r.tree.within(listsDirectory, func(lists string) error { return r.blobs.Keep(key, lists, "") })
+		err := r.tree.Within(listsDirectory, func(lists string) error { return r.blobs.Keep(key, lists, "") })
 		if err != nil {
 			r.report.Warning(err.Error(), "the indexes are downloaded again next time")
 		}
@@ -123,10 +123,10 @@ func (r *run) takeFromCache(files []download) (complete bool, err error) {
 		return false, nil
 	}
 	complete = len(files) > 0
-	err = r.tree.within(archivesDirectory, func(archives string) error {
+	err = r.tree.Within(archivesDirectory, func(archives string) error {
 		for _, file := range files {
 			// What has that name and is still wanted is not the right one.
-			if err := r.tree.remove(path.Join(archivesDirectory, file.name)); err != nil {
+			if err := r.tree.Delete(path.Join(archivesDirectory, file.name)); err != nil {
 				return err
 			}
 			taken, err := r.blobs.Take(file.digest, filepath.Join(archives, file.name))
@@ -146,7 +146,7 @@ func (r *run) giveToCache(files []download) {
 	if r.blobs == nil {
 		return
 	}
-	err := r.tree.within(archivesDirectory, func(archives string) error {
+	err := r.tree.Within(archivesDirectory, func(archives string) error {
 		for _, file := range files {
 			if _, err := r.blobs.Put(filepath.Join(archives, file.name), file.digest); err != nil {
 				return err
@@ -172,7 +172,7 @@ func (r *run) tool(ctx context.Context, command sdk.Command) error {
 func (r *run) noPackage(name string) *sdk.Failure {
 	return &sdk.Failure{
 		Code:    sdk.CodeInvalidRequest,
-		Message: fmt.Sprintf("packages: there is no package %s in %s", quoted(name), r.suite),
+		Message: fmt.Sprintf("packages: there is no package %s in %s", sdk.Quoted(name), r.suite),
 		Hint: "check its name; the components in use are " + list(r.components) +
 			", more can be had with --option " + optionComponents + "=main,…",
 	}

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/target"
 	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/aptsource"
 )
 
@@ -33,24 +33,18 @@ var removed = []string{
 
 // finish leaves the tree as a fresh machine, with sources of its own.
 func (r *run) finish(a archive) error {
-	if err := noMounts(r.target); err != nil {
+	if err := target.NoMounts(r.target); err != nil {
 		return err
 	}
 	r.report.Phase("tidy")
 	for _, name := range emptied {
-		if err := r.tree.clear(name); err != nil {
+		if err := r.tree.Clear(name); err != nil {
 			return err
 		}
 	}
 	for _, pattern := range removed {
-		names, err := r.tree.match(pattern)
-		if err != nil {
+		if err := r.tree.DeleteMatching(pattern); err != nil {
 			return err
-		}
-		for _, name := range names {
-			if err := r.tree.remove(name); err != nil {
-				return err
-			}
 		}
 	}
 	if err := r.tree.forgetHost(); err != nil {
@@ -60,38 +54,22 @@ func (r *run) finish(a archive) error {
 	if err != nil {
 		return err
 	}
-	if err := r.tree.write("etc/apt/sources.list.d/"+r.distro+".sources", []byte(r.finalSources(a))); err != nil {
+	if err := r.tree.Write("etc/apt/sources.list.d/"+r.distro+".sources", []byte(r.finalSources(a))); err != nil {
 		return err
 	}
-	if err := errors.Join(r.tree.Chmod(".", 0o755), r.tree.Chown(".", 0, 0)); err != nil {
-		return fmt.Errorf("target: %w", err)
-	}
-	return nil
-}
-
-// match lists what there is of a pattern. A directory that is not there has
-// nothing.
-func (t tree) match(pattern string) ([]string, error) {
-	if !strings.Contains(pattern, "*") {
-		return []string{pattern}, nil
-	}
-	names, err := fs.Glob(t.FS(), pattern)
-	if err != nil {
-		return nil, fmt.Errorf("target: %w", err)
-	}
-	return names, nil
+	return r.tree.Own()
 }
 
 // forgetHost empties or removes what is the resolver's or the machine's own.
 func (t tree) forgetHost() error {
 	// A link is the resolver's; a file is what prepare put there.
 	if info, err := t.Lstat("etc/resolv.conf"); err == nil && info.Mode().IsRegular() {
-		if err := t.remove("etc/resolv.conf"); err != nil {
+		if err := t.Delete("etc/resolv.conf"); err != nil {
 			return err
 		}
 	}
 	if _, err := t.Lstat("etc/machine-id"); err == nil {
-		return t.write("etc/machine-id", nil)
+		return t.Write("etc/machine-id", nil)
 	}
 	return nil
 }
@@ -111,7 +89,7 @@ func (r *run) ensureKeys(a archive) (archive, error) {
 		if err != nil {
 			return archive{}, err
 		}
-		if err := r.tree.write(r.keyringInTree(*k, false)[1:], keys); err != nil {
+		if err := r.tree.Write(r.keyringInTree(*k, false)[1:], keys); err != nil {
 			return archive{}, err
 		}
 	}
@@ -142,10 +120,10 @@ func (r *run) facts(a archive) (sdk.Facts, error) {
 	facts := sdk.Facts{
 		OSRelease:      fields,
 		SSHUnits:       r.tree.sshUnits(),
-		NetworkUnits:   r.tree.units("systemd-networkd.service"),
-		ResolverUnits:  r.tree.units("systemd-resolved.service"),
+		NetworkUnits:   r.tree.Units("systemd-networkd.service"),
+		ResolverUnits:  r.tree.Units("systemd-resolved.service"),
 		PackageManager: "apt-get",
-		MaskUnits:      r.tree.units(disturbing...),
+		MaskUnits:      r.tree.Units(disturbing...),
 		ProbeHost:      aptsource.DNSName(a.uri),
 	}
 	for _, e := range entries {
@@ -182,28 +160,11 @@ func (r *run) checkRelease(fields map[string]string) error {
 // questions on the console at the first boot.
 var disturbing = []string{"systemd-firstboot.service"}
 
-// unitDirectories are where packages put units.
-var unitDirectories = []string{"usr/lib/systemd/system", "lib/systemd/system"}
-
-// units are those of names that are in the tree.
-func (t tree) units(names ...string) []string {
-	var there []string
-	for _, name := range names {
-		for _, directory := range unitDirectories {
-			if _, err := t.Lstat(path.Join(directory, name)); err == nil {
-				there = append(there, name)
-				break
-			}
-		}
-	}
-	return there
-}
-
 // sshUnits are what makes sshd answer: the socket where the distribution has
 // enabled that (Ubuntu from 22.10), else the service.
 func (t tree) sshUnits() []string {
 	if _, err := t.Lstat("etc/systemd/system/sockets.target.wants/ssh.socket"); err == nil {
 		return []string{"ssh.socket"}
 	}
-	return t.units("ssh.service")
+	return t.Units("ssh.service")
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
 // file is a file of a host made for a test.
@@ -62,16 +64,18 @@ func debianHost(more ...file) host {
 		root[f.name] = &fstest.MapFile{Data: []byte(f.content), Mode: 0o644}
 	}
 	return host{
-		root:    root,
-		find:    func(names ...string) string { return "/usr/bin/" + names[0] },
-		now:     func() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) },
-		machine: "x86_64",
+		Host: sdk.Host{
+			Root:    root,
+			Find:    func(names ...string) string { return "/usr/bin/" + names[0] },
+			Machine: "x86_64",
+		},
+		now: func() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) },
 	}
 }
 
 // without is a host that lacks tools.
 func (h host) without(tools ...string) host {
-	h.find = func(names ...string) string {
+	h.Find = func(names ...string) string {
 		for _, name := range names {
 			if !slices.Contains(tools, name) {
 				return "/usr/bin/" + name
@@ -82,21 +86,17 @@ func (h host) without(tools ...string) host {
 	return h
 }
 
-func TestThePackageToInstallIsNamedForTheHost(t *testing.T) {
-	names := map[string]string{familyDebian: "ubuntu-keyring", familyFedora: "ubu-keyring"}
-	for osRelease, want := range map[string]string{
-		"ID=debian\n": "apt-get install ubuntu-keyring",
-		"ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n": "apt-get install ubuntu-keyring",
-		"ID=fedora\n": "dnf install ubu-keyring",
-		"ID=rocky\nID_LIKE=\"rhel centos fedora\"\n": "dnf install ubu-keyring",
-		"ID=arch\n":   "pacman -S ubuntu-keyring",
-		"ID=alpine\n": "install the package ubuntu-keyring",
-		"":            "install the package ubuntu-keyring",
-	} {
-		if got := debianHost(file{"etc/os-release", osRelease}).install(names); got != want {
-			t.Errorf("with %q the hint is %q, want %q", osRelease, got, want)
-		}
+// withoutFiles is a host that lacks files.
+func (h host) withoutFiles(names ...string) host {
+	root := fstest.MapFS{}
+	if files, ok := h.Root.(fstest.MapFS); ok {
+		root = maps.Clone(files)
 	}
+	for _, name := range names {
+		delete(root, name)
+	}
+	h.Root = root
+	return h
 }
 
 func TestForeignArchitecturesNeedAnEmulatorThatIsHeldOpen(t *testing.T) {

@@ -2,15 +2,11 @@ package main
 
 import (
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/release"
 )
-
-// quoted shows a value of the user's, whatever is in it.
-func quoted(value string) string { return strconv.Quote(sdk.Clean(value, 200)) }
 
 // list joins choices for people.
 func list(names []string) string { return strings.Join(names, ", ") }
@@ -42,7 +38,7 @@ var standardPackages = []string{"curl", "iputils-ping", "less", "nano", "netbase
 // resolvePackages puts together what must be there in the end: the machine's
 // packages, then the user's. The resolver is last of the former, since its
 // installation replaces /etc/resolv.conf.
-func (j *job) resolvePackages(asked []string, found *findings) {
+func (j *job) resolvePackages(asked []string, found *sdk.Findings) {
 	codename := j.codename
 	if codename == "" {
 		codename = j.suite
@@ -59,7 +55,7 @@ func (j *job) resolvePackages(asked []string, found *findings) {
 	}
 	for _, name := range asked {
 		if packageName(name) == "" {
-			found.refuse("packages", quoted(name)+" is not the name of a package",
+			found.Refuse("packages", sdk.Quoted(name)+" is not the name of a package",
 				"use names such as git, libc6:i386 or nginx=1.26.3-3")
 			continue
 		}

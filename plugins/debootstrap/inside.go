@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/target"
 	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/aptsource"
 )
 
@@ -36,9 +37,9 @@ func (r *run) fillFromInside(ctx context.Context, a archive) (archive, error) {
 	if err := r.tree.useSources(r.job, a, r.fromInside()); err != nil {
 		return archive{}, err
 	}
-	mounts := mounts{target: r.target}
-	err := r.installInside(ctx, a, &mounts)
-	return a, errors.Join(err, mounts.undo())
+	mounts := target.NewMounts(r.tree.Tree)
+	err := r.installInside(ctx, a, mounts)
+	return a, errors.Join(err, mounts.Undo())
 }
 
 // runDebootstrap makes the smallest system.
@@ -90,7 +91,7 @@ func (r *run) sets(a archive, each func(key, dir, suffix string) error) error {
 	if err := each(name, r.debCache(), ".deb"); err != nil {
 		return err
 	}
-	return r.tree.within(listsDirectory, func(lists string) error { return each(name+"-index", lists, "_Packages") })
+	return r.tree.Within(listsDirectory, func(lists string) error { return each(name+"-index", lists, "_Packages") })
 }
 
 func (r *run) restoreSets(a archive) error {
@@ -145,13 +146,13 @@ func (r *run) readSources(name string, parse func(io.Reader) ([]aptsource.Source
 // installInside lets the apt in the tree fetch and install what is wanted. It
 // sees the host's name servers only while it fetches: the resolver's package
 // makes /etc/resolv.conf its own.
-func (r *run) installInside(ctx context.Context, a archive, m *mounts) error {
-	if err := m.proc(r.tree); err != nil {
+func (r *run) installInside(ctx context.Context, a archive, m *target.Mounts) error {
+	if err := m.Proc(); err != nil {
 		return err
 	}
 	for _, uri := range []string{a.uri, a.security} {
 		if local := aptsource.LocalPath(uri); local != "" {
-			if err := m.readOnly(r.tree, local, mirrorMount(local)); err != nil {
+			if err := m.ReadOnly(local, mirrorMount(local)[1:]); err != nil {
 				return err
 			}
 		}
@@ -160,14 +161,14 @@ func (r *run) installInside(ctx context.Context, a archive, m *mounts) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the name servers of this host: %w", err)
 	}
-	if err := r.tree.write("etc/resolv.conf", servers); err != nil {
+	if err := r.tree.Write("etc/resolv.conf", servers); err != nil {
 		return err
 	}
 	count, err := r.fetch(ctx, a)
 	if err != nil {
 		return err
 	}
-	if err := r.tree.write("etc/resolv.conf", nil); err != nil {
+	if err := r.tree.Write("etc/resolv.conf", nil); err != nil {
 		return err
 	}
 	if err := r.tree.forbidServices(); err != nil {
@@ -177,7 +178,7 @@ func (r *run) installInside(ctx context.Context, a archive, m *mounts) error {
 	if err := r.tool(ctx, r.command(r.install(), progress.line)); err != nil {
 		return err
 	}
-	return r.tree.remove(policyFile)
+	return r.tree.Delete(policyFile)
 }
 
 // policyFile is what packages ask before they start a service
@@ -185,7 +186,7 @@ func (r *run) installInside(ctx context.Context, a archive, m *mounts) error {
 const policyFile = "usr/sbin/policy-rc.d"
 
 func (t tree) forbidServices() error {
-	if err := t.write(policyFile, []byte("#!/bin/sh\nexit 101\n")); err != nil {
+	if err := t.Write(policyFile, []byte("#!/bin/sh\nexit 101\n")); err != nil {
 		return err
 	}
 	if err := t.Chmod(policyFile, 0o755); err != nil {

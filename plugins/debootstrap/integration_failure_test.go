@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/target"
 )
 
 // engines are the tools that every failure is tried with.
@@ -33,7 +34,7 @@ func expectFailure(t *testing.T, req sdk.Request, code sdk.Code, says string) {
 		t.Errorf("the failure is %d %q with the hint %q, want %d, a hint, and the message to say %q\n%s",
 			failure.Code, failure.Message, failure.Hint, code, says, strings.Join(failure.Tail, "\n"))
 	}
-	if err := noMounts(req.Target); err != nil {
+	if err := target.NoMounts(req.Target); err != nil {
 		t.Error(err)
 	}
 }
@@ -173,7 +174,7 @@ func TestACancelledJobLeavesNothingRunningOrMounted(t *testing.T) {
 			if !errors.As(err, &failure) || failure.Code != sdk.CodeCanceled {
 				t.Errorf("the error is %v, not a cancellation", err)
 			}
-			if err := noMounts(req.Target); err != nil {
+			if err := target.NoMounts(req.Target); err != nil {
 				t.Error(err)
 			}
 			if left := processesIn(t, req.Target); len(left) > 0 {

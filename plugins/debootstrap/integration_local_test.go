@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/target"
 )
 
 // TestAMirrorInADirectoryIsAllThatIsNeeded makes a mirror of the packages of a
@@ -45,7 +46,7 @@ func TestAMirrorInADirectoryIsAllThatIsNeeded(t *testing.T) {
 			if err != nil || !strings.Contains(string(text), "\nURIs: "+mirror+"\n") || strings.Contains(string(text), "-security") {
 				t.Errorf("the machine's sources are %q, %v", text, err)
 			}
-			if err := noMounts(req.Target); err != nil {
+			if err := target.NoMounts(req.Target); err != nil {
 				t.Error(err)
 			}
 		})

@@ -48,7 +48,7 @@ func TestAHostWithoutSourcesLeavesTheMirrorToTheTool(t *testing.T) {
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
 			stranger := thisHost()
-			stranger.root = without{stranger.root, "etc/apt"}
+			stranger.Root = without{stranger.Root, "etc/apt"}
 			var recorder sdktest.Recorder
 			facts, err := (&plugin{host: stranger}).Bootstrap(context.Background(), req, &recorder)
 			if err != nil {

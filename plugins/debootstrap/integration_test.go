@@ -17,6 +17,7 @@ import (
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
+	"github.com/nspawn-build/nspawn-build/core/sdk/target"
 )
 
 // keep leaves the trees where they are made, to be looked at. It must not be in
@@ -245,7 +246,7 @@ func checkTree(t *testing.T, req sdk.Request, facts sdk.Facts) {
 	if info, err := os.Stat(req.Target); err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("the root directory is %v, %v", info.Mode(), err)
 	}
-	if err := noMounts(req.Target); err != nil {
+	if err := target.NoMounts(req.Target); err != nil {
 		t.Error(err)
 	}
 	checkSources(t, req)

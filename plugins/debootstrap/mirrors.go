@@ -5,6 +5,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/aptsource"
 	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/release"
 )
@@ -23,12 +24,12 @@ type archive struct {
 
 // resolveMirrors decides where packages come from: the user's mirrors, else
 // what the host itself uses, else what the tool knows.
-func (h host) resolveMirrors(j *job, mirrors []string, found *findings) {
+func (h host) resolveMirrors(j *job, mirrors []string, found *sdk.Findings) {
 	var bases []string
 	security := ""
 	for _, uri := range mirrors {
 		if err := aptsource.CheckURI(uri); err != nil {
-			found.refuse("mirrors", quoted(uri)+": "+err.Error(), "give a base URL such as https://mirror.example.org/debian")
+			found.Refuse("mirrors", sdk.Quoted(uri)+": "+err.Error(), "give a base URL such as https://mirror.example.org/debian")
 			continue
 		}
 		uri = strings.TrimRight(uri, "/")
@@ -49,7 +50,7 @@ func (h host) resolveMirrors(j *job, mirrors []string, found *findings) {
 }
 
 // archiveAt completes what is to be known of the archive at uri.
-func (h host) archiveAt(j *job, uri, security string, own aptsource.Archive, found *findings) archive {
+func (h host) archiveAt(j *job, uri, security string, own aptsource.Archive, found *sdk.Findings) archive {
 	a := archive{uri: uri, key: j.keyring, securityKey: j.keyring, updates: j.wantsUpdates()}
 	if uri == own.URI {
 		a.ofHost = true
@@ -57,13 +58,13 @@ func (h host) archiveAt(j *job, uri, security string, own aptsource.Archive, fou
 	}
 	if local := aptsource.LocalPath(uri); local != "" {
 		if !h.hasSuite(local, j.suite) {
-			found.refuse("mirrors", "there is no release "+quoted(j.suite)+" in "+uri,
+			found.Refuse("mirrors", "there is no release "+sdk.Quoted(j.suite)+" in "+uri,
 				"it needs the file "+path.Join(local, "dists", j.suite, "InRelease"))
 		}
 		a.updates = a.updates && h.hasSuite(local, release.UpdatesSuite(j.distro, j.suite))
 	}
 	if aptsource.OnlyHere(uri) {
-		found.warn("mirrors", "a machine cannot reach "+uri+", which its package sources will name",
+		found.Warn("mirrors", "a machine cannot reach "+uri+", which its package sources will name",
 			"once it runs, write sources that it can reach to its /etc/apt/sources.list.d/"+j.distro+".sources")
 	}
 	h.resolveSecurity(j, &a, security, own, found)
@@ -71,7 +72,7 @@ func (h host) archiveAt(j *job, uri, security string, own aptsource.Archive, fou
 }
 
 // resolveSecurity decides where security updates come from.
-func (h host) resolveSecurity(j *job, a *archive, security string, own aptsource.Archive, found *findings) {
+func (h host) resolveSecurity(j *job, a *archive, security string, own aptsource.Archive, found *sdk.Findings) {
 	suite := release.SecuritySuite(j.distro, j.suite)
 	local := aptsource.LocalPath(a.uri)
 	switch {
@@ -83,10 +84,10 @@ func (h host) resolveSecurity(j *job, a *archive, security string, own aptsource
 	case local != "" && h.hasSuite(local, suite):
 		a.security = a.uri
 	case aptsource.OnlyHere(a.uri):
-		found.warn("mirrors", "no security updates: "+a.uri+" has none, and no other mirror is asked for a local one",
+		found.Warn("mirrors", "no security updates: "+a.uri+" has none, and no other mirror is asked for a local one",
 			"add the --mirror that has them, or --option "+optionSecurity+"=none to say that it is meant")
 	case a.key.own && a.uri != own.URI:
-		found.warn("mirrors", "no security updates: no mirror with those that "+j.keyring.path+" signs is named",
+		found.Warn("mirrors", "no security updates: no mirror with those that "+j.keyring.path+" signs is named",
 			"add the --mirror that has them, or --option "+optionSecurity+"=none to say that it is meant")
 	case own.Security != "":
 		a.security = own.Security
@@ -111,12 +112,12 @@ func (j *job) wantsUpdates() bool {
 // keyringOfHost is the keyring that the host's sources name, unless the user
 // has named one, or it is one of the distribution's: that may hold the keys of
 // the host's release only.
-func (h host) keyringOfHost(j *job, signedBy string, found *findings) keyring {
+func (h host) keyringOfHost(j *job, signedBy string, found *sdk.Findings) keyring {
 	if signedBy == "" || j.keyring.own || strings.HasPrefix(path.Base(signedBy), j.distro+"-archive-") {
 		return j.keyring
 	}
 	if err := h.checkKeyring(signedBy); err != nil {
-		found.missing("keyring", quoted(signedBy)+", which the package sources of this host name, "+err.Error(),
+		found.Missing("keyring", sdk.Quoted(signedBy)+", which the package sources of this host name, "+err.Error(),
 			"mend the sources of this host, or name keys with --keyring and a mirror with --mirror")
 	}
 	return keyring{path: signedBy, own: true}
@@ -129,7 +130,7 @@ func (h host) hasSuite(directory, suite string) bool {
 	}
 	for _, name := range []string{"InRelease", "Release"} {
 		file := path.Join(directory, "dists", suite, name)
-		if _, err := fs.Stat(h.root, strings.TrimPrefix(file, "/")); err == nil {
+		if _, err := fs.Stat(h.Root, strings.TrimPrefix(file, "/")); err == nil {
 			return true
 		}
 	}

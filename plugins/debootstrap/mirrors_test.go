@@ -137,7 +137,7 @@ func TestMirrorsAreTheUsersThenTheHostsThenTheTools(t *testing.T) {
 				c.req.Distro = "debian"
 			}
 			j, found := c.host.resolve(c.req)
-			if err := asFailure(found); err != nil {
+			if err := found.Err(); err != nil {
 				t.Fatal(err)
 			}
 			var got [][]string
@@ -148,11 +148,11 @@ func TestMirrorsAreTheUsersThenTheHostsThenTheTools(t *testing.T) {
 				t.Errorf("archives differ (-want +got):\n%s", diff)
 			}
 			warned := c.warn == ""
-			for _, f := range found {
+			for _, f := range found.Diagnostics() {
 				warned = warned || strings.Contains(f.Message, c.warn)
 			}
-			if !warned || c.warn == "" && len(found) > 0 {
-				t.Errorf("the findings are %+v, want a warning with %q", found, c.warn)
+			if !warned || c.warn == "" && len(found.Diagnostics()) > 0 {
+				t.Errorf("the findings are %+v, want a warning with %q", found.Diagnostics(), c.warn)
 			}
 		})
 	}
@@ -161,7 +161,7 @@ func TestMirrorsAreTheUsersThenTheHostsThenTheTools(t *testing.T) {
 func TestAHostWhoseKeyringIsGoneIsNotReady(t *testing.T) {
 	h := debianHost(file{"etc/apt/sources.list.d/debian.sources", strings.ReplaceAll(debianSources, debianKeys, "/etc/keys/gone.gpg")})
 	_, found := h.resolve(sdk.Request{Distro: "debian"})
-	failure := failed(asFailure(found))
+	failure := sdk.AsFailure(found.Err())
 	if failure.Code != sdk.CodeHostNotReady || !strings.Contains(failure.Message, "/etc/keys/gone.gpg") {
 		t.Errorf("the failure is %+v", failure)
 	}

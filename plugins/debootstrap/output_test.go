@@ -106,7 +106,7 @@ func TestErrorsOfFilesAreTheDisks(t *testing.T) {
 		&sdk.Failure{Code: sdk.CodeMirror}:         sdk.CodeMirror,
 		fmt.Errorf("x: %w", &sdk.Failure{Code: 7}): sdk.CodeCanceled,
 	} {
-		if got := failed(err).Code; got != want {
+		if got := sdk.AsFailure(err).Code; got != want {
 			t.Errorf("%v has the code %d, want %d", err, got, want)
 		}
 	}

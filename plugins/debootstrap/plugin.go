@@ -75,7 +75,7 @@ func (p *plugin) Describe(context.Context) (sdk.Description, error) {
 			AnyOf:   []string{engineMmdebstrap, engineDebootstrap},
 			Purpose: "installs Debian and Ubuntu into a directory",
 			Packages: map[string]string{
-				familyDebian: "mmdebstrap", familyArch: "debootstrap", familyFedora: "debootstrap",
+				sdk.FamilyDebian: "mmdebstrap", sdk.FamilyArch: "debootstrap", sdk.FamilyFedora: "debootstrap",
 			},
 			Distros: distros,
 		}},
@@ -96,18 +96,14 @@ func (p *plugin) Describe(context.Context) (sdk.Description, error) {
 
 // Validate implements sdk.Plugin.
 func (p *plugin) Validate(_ context.Context, req sdk.Request) (sdk.Validation, error) {
-	j, findings := p.host.resolve(req)
-	v := sdk.Validation{Resolved: j.resolved(req)}
-	for _, f := range findings {
-		v.Diagnostics = append(v.Diagnostics, f.Diagnostic)
-	}
-	return v, nil
+	j, found := p.host.resolve(req)
+	return sdk.Validation{Diagnostics: found.Diagnostics(), Resolved: j.resolved(req)}, nil
 }
 
 // Plan implements sdk.Plugin.
 func (p *plugin) Plan(_ context.Context, req sdk.Request) (sdk.Plan, error) {
-	j, findings := p.host.resolve(req)
-	if err := asFailure(findings); err != nil {
+	j, found := p.host.resolve(req)
+	if err := found.Err(); err != nil {
 		return sdk.Plan{}, err
 	}
 	j.place("TARGET", "WORK")

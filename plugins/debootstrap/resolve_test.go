@@ -113,7 +113,7 @@ func TestAHostThatIsNotReadyIsNotTheUsersFault(t *testing.T) {
 		"no keys": debianHost(file{"usr/share/keyrings/debian-archive-keyring.gpg", ""}),
 	} {
 		_, err := (&plugin{host: h}).Bootstrap(t.Context(), sdk.Request{Distro: "debian"}, &sdktest.Recorder{})
-		if failure := failed(err); failure.Code != sdk.CodeHostNotReady || failure.Hint == "" {
+		if failure := sdk.AsFailure(err); failure.Code != sdk.CodeHostNotReady || failure.Hint == "" {
 			t.Errorf("%s: %+v is not a host that is not ready", name, failure)
 		}
 	}
@@ -156,8 +156,8 @@ func TestTheOtherToolIsUsedWhereThePreferredIsMissing(t *testing.T) {
 		{debianHost().without(engineDebootstrap), engineMmdebstrap},
 	} {
 		j, found := c.host.resolve(sdk.Request{Distro: "debian"})
-		if j.engine != c.want || len(found) != 0 {
-			t.Errorf("the engine is %s with %+v, want %s", j.engine, found, c.want)
+		if j.engine != c.want || len(found.Diagnostics()) != 0 {
+			t.Errorf("the engine is %s with %+v, want %s", j.engine, found.Diagnostics(), c.want)
 		}
 	}
 }
@@ -173,13 +173,13 @@ func TestAReleaseNewerThanTheHostCanBeHad(t *testing.T) {
 			sdk.Request{Distro: "debian", Release: "zurg", Mirrors: []string{"file:///srv/debian"}},
 		},
 		"on a host that knows none": {
-			host{root: debianHost().root, find: debianHost().find, now: debianHost().now, machine: "x86_64"},
+			debianHost().withoutFiles("usr/share/distro-info/debian.csv"),
 			sdk.Request{Distro: "debian", Release: "duke"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, found := c.host.resolve(c.req); asFailure(found) != nil {
-				t.Error(asFailure(found))
+			if _, found := c.host.resolve(c.req); found.Err() != nil {
+				t.Error(found.Err())
 			}
 		})
 	}

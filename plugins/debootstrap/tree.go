@@ -1,71 +1,30 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/nspawn-build/nspawn-build/core/sdk/pgpkeys"
+	"github.com/nspawn-build/nspawn-build/core/sdk/target"
 	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/aptsource"
 	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/release"
 )
 
-// tree is the root file system that is being made. All that the plugin itself
-// reads and writes in it goes through os.Root, which does not follow a link
-// out of it.
-type tree struct{ *os.Root }
-
-func openTree(target string) (tree, error) {
-	root, err := os.OpenRoot(target)
-	if err != nil {
-		return tree{}, fmt.Errorf("target: %w", err)
-	}
-	return tree{root}, nil
-}
-
-// write puts a file of root's in place of whatever has its name.
-func (t tree) write(name string, content []byte) error {
-	if err := t.MkdirAll(path.Dir(name), 0o755); err != nil {
-		return fmt.Errorf("target: %w", err)
-	}
-	if err := t.remove(name); err != nil {
-		return err
-	}
-	f, err := t.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return fmt.Errorf("target: %w", err)
-	}
-	_, err = f.Write(content)
-	// The mode does not depend on the umask of whoever started the host.
-	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return fmt.Errorf("target: %w", err)
-	}
-	return nil
-}
-
-// remove removes a file or link, if it is there.
-func (t tree) remove(name string) error {
-	if err := t.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("target: %w", err)
-	}
-	return nil
-}
+// tree is the root file system that is being made.
+type tree struct{ target.Tree }
 
 // prepare lays out what apt and dpkg need to find in an empty tree.
 func (t tree) prepare(j *job, fromHost []string) error {
-	if err := errors.Join(t.Chmod(".", 0o755), t.Chown(".", 0, 0)); err != nil {
-		return fmt.Errorf("target: %w", err)
+	if err := t.Own(); err != nil {
+		return err
 	}
 	directories := []string{
 		"etc/apt/apt.conf.d", "etc/apt/keyrings", "etc/apt/preferences.d", "etc/apt/sources.list.d",
 		"etc/dpkg/dpkg.cfg.d", "var/cache/apt/archives/partial", "var/lib/apt/lists/partial", "var/lib/dpkg",
 	}
 	for _, name := range directories {
-		if err := t.MkdirAll(name, 0o755); err != nil {
-			return fmt.Errorf("target: %w", err)
+		if err := t.Mkdir(name); err != nil {
+			return err
 		}
 	}
 	files := map[string]string{
@@ -82,7 +41,7 @@ func (t tree) prepare(j *job, fromHost []string) error {
 		}
 	}
 	for name, content := range files {
-		if err := t.write(name, []byte(content)); err != nil {
+		if err := t.Write(name, []byte(content)); err != nil {
 			return err
 		}
 	}
@@ -101,8 +60,8 @@ func (t tree) mergeUsr(architecture string) error {
 		names = append(names, "lib64")
 	}
 	for _, name := range names {
-		if err := t.MkdirAll("usr/"+name, 0o755); err != nil {
-			return fmt.Errorf("target: %w", err)
+		if err := t.Mkdir("usr/" + name); err != nil {
+			return err
 		}
 		if err := t.Symlink("usr/"+name, name); err != nil {
 			return fmt.Errorf("target: %w", err)
@@ -125,54 +84,22 @@ func (t tree) useSources(j *job, a archive, v viewpoint) error {
 		if err != nil {
 			return err
 		}
-		if err := t.write(j.keyringInTree(k, security)[1:], keys); err != nil {
+		if err := t.Write(j.keyringInTree(k, security)[1:], keys); err != nil {
 			return err
 		}
 	}
-	if err := t.remove("etc/apt/sources.list"); err != nil {
+	if err := t.Delete("etc/apt/sources.list"); err != nil {
 		return err
 	}
 	text := aptsource.Render("For the time of the bootstrap only.", j.sources(a, v))
-	return t.write(temporarySources, []byte(text))
+	return t.Write(temporarySources, []byte(text))
 }
 
 // readKeys reads a keyring of the host's in the binary form.
 func readKeys(file string) ([]byte, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("keyring: %w", err)
-	}
-	keys, err := binaryKeys(text)
+	read, err := pgpkeys.Read(os.DirFS("/"), file)
 	if err != nil {
 		return nil, fmt.Errorf("keyring: %s %w", file, err)
 	}
-	return keys, nil
-}
-
-// within gives do a path to a directory of the tree that stays the same
-// directory, and one of the tree, whatever happens to its name.
-func (t tree) within(name string, do func(directory string) error) error {
-	directory, err := t.OpenFile(name, unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return fmt.Errorf("target: %w", err)
-	}
-	defer directory.Close() //nolint:errcheck // only a place
-	return do(fmt.Sprintf("/proc/self/fd/%d", directory.Fd()))
-}
-
-// clear empties a directory of the tree.
-func (t tree) clear(name string) error {
-	entries, err := fs.ReadDir(t.FS(), name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("target: %w", err)
-	}
-	for _, entry := range entries {
-		if err := t.RemoveAll(path.Join(name, entry.Name())); err != nil {
-			return fmt.Errorf("target: %w", err)
-		}
-	}
-	return nil
+	return read, nil
 }

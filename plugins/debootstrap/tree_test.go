@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/base64"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
+	"github.com/nspawn-build/nspawn-build/core/sdk/target"
 )
 
 // asRoot skips what only root can do.
@@ -84,11 +84,11 @@ func runIn(t *testing.T, root string, req sdk.Request) (*run, archive) {
 	t.Helper()
 	h := debianHost()
 	j, found := h.resolve(req)
-	if err := asFailure(found); err != nil {
+	if err := found.Err(); err != nil {
 		t.Fatal(err)
 	}
 	j.target, j.work = root, t.TempDir()
-	opened, err := openTree(root)
+	opened, err := target.Open(root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func runIn(t *testing.T, root string, req sdk.Request) (*run, archive) {
 			t.Error(err)
 		}
 	})
-	return &run{job: j, host: h, tree: opened, report: &sdktest.Recorder{}}, j.archives[0]
+	return &run{job: j, host: h, tree: tree{opened}, report: &sdktest.Recorder{}}, j.archives[0]
 }
 
 const statusOf = `Package: apt
@@ -240,12 +240,12 @@ func TestAPreparedTreeKeepsTheHostsNamesOut(t *testing.T) {
 
 func TestTheDatabaseOfDpkgIsRead(t *testing.T) {
 	root := plant(t, map[string]string{"var/lib/dpkg/status": statusOf})
-	opened, err := openTree(root)
+	opened, err := target.Open(root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer opened.Close() //nolint:errcheck // only looked at
-	entries, err := opened.installed()
+	entries, err := tree{opened}.installed()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,11 +273,11 @@ func TestAHalfInstalledTreeIsNotCalledDone(t *testing.T) {
 		"pending updates": {"var/lib/dpkg/status": statusOf, "var/lib/dpkg/updates/0001": "x"},
 		"no database":     {"etc/x": ""},
 	} {
-		opened, err := openTree(plant(t, files))
+		opened, err := target.Open(plant(t, files))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if entries, err := opened.installed(); err == nil {
+		if entries, err := (tree{opened}).installed(); err == nil {
 			t.Errorf("%s: %+v are taken for installed", name, entries)
 		}
 		if err := opened.Close(); err != nil {
@@ -324,40 +324,15 @@ func TestUnitsAreThoseOfTheTree(t *testing.T) {
 		"before merged usr": {map[string]string{"lib/systemd/system/ssh.service": ""}, []string{"ssh.service"}},
 		"none":              {nil, nil},
 	} {
-		opened, err := openTree(plant(t, c.files))
+		opened, err := target.Open(plant(t, c.files))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(c.ssh, opened.sshUnits()); diff != "" {
+		if diff := cmp.Diff(c.ssh, tree{opened}.sshUnits()); diff != "" {
 			t.Errorf("%s: units differ (-want +got):\n%s", name, diff)
 		}
 		if err := opened.Close(); err != nil {
 			t.Error(err)
-		}
-	}
-}
-
-func TestKeyringsBecomeBinary(t *testing.T) {
-	armored := func(packets string) string {
-		return armorBegin + "\nComment: of a test\n\n" + base64.StdEncoding.EncodeToString([]byte(packets)) + "\n=abcd\n" + armorEnd + "\n"
-	}
-	for name, c := range map[string]struct {
-		text, want string
-		good       bool
-	}{
-		"binary":           {aKey, aKey, true},
-		"text":             {armored(aKey), aKey, true},
-		"several in text":  {"# two keys\n" + armored(aKey) + armored("\x98another"), aKey + "\x98another", true},
-		"cut off":          {armorBegin + "\n\nmQENBF\n", "", false},
-		"not base64":       {armorBegin + "\n\n****\n" + armorEnd + "\n", "", false},
-		"empty":            {"", "", false},
-		"keybox":           {"\x00\x00\x00\x20\x01\x01\x00\x02KBXf\x00\x00\x00\x00", "", false},
-		"something else":   {"hello", "", false},
-		"nothing in block": {armorBegin + "\n\n" + armorEnd + "\n", "", false},
-	} {
-		got, err := binaryKeys([]byte(c.text))
-		if string(got) != c.want || (err == nil) != c.good {
-			t.Errorf("%s: %q, %v; want %q", name, got, err, c.want)
 		}
 	}
 }
