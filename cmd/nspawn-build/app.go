@@ -215,6 +215,21 @@ func one(ctx *cli.Context) (string, error) {
 	return name, err
 }
 
+// onMachine is the action of a verb whose only argument is a machine.
+func (a *app) onMachine(do func(ctx *cli.Context, house *machines.House, name string) error) cli.ActionFunc {
+	return func(ctx *cli.Context) error {
+		name, err := one(ctx)
+		if err != nil {
+			return err
+		}
+		house, err := a.house()
+		if err != nil {
+			return err
+		}
+		return do(ctx, house, name)
+	}
+}
+
 func tooMany(ctx *cli.Context, allowed int) error {
 	extra := ctx.Args().Slice()[allowed:]
 	return &usageError{

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/urfave/cli/v2"
 )
 
@@ -10,15 +11,7 @@ func (a *app) destroyCommand() *cli.Command {
 		Usage:     "stop a machine and remove everything that making it made",
 		ArgsUsage: "NAME",
 		Flags:     []cli.Flag{outputFlag()},
-		Action: func(ctx *cli.Context) error {
-			name, err := one(ctx)
-			if err != nil {
-				return err
-			}
-			house, err := a.house()
-			if err != nil {
-				return err
-			}
+		Action: a.onMachine(func(ctx *cli.Context, house *machines.House, name string) error {
 			if err := house.Destroy(ctx.Context, name); err != nil {
 				return err
 			}
@@ -27,6 +20,6 @@ func (a *app) destroyCommand() *cli.Command {
 				Destroyed bool   `json:"destroyed"`
 			}{name, true}
 			return a.result(ctx, res, func() { a.printf("%s is destroyed\n", name) })
-		},
+		}),
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/urfave/cli/v2"
 )
 
@@ -24,15 +25,7 @@ func (a *app) startCommand() *cli.Command {
 			&cli.DurationFlag{Name: "timeout", Value: defaultTimeout, Usage: "`TIME` that booting may take until a login works", EnvVars: env("timeout")},
 			outputFlag(),
 		},
-		Action: func(ctx *cli.Context) error {
-			name, err := one(ctx)
-			if err != nil {
-				return err
-			}
-			house, err := a.house()
-			if err != nil {
-				return err
-			}
+		Action: a.onMachine(func(ctx *cli.Context, house *machines.House, name string) error {
 			changed, err := house.Start(ctx.Context, name, ctx.Duration("timeout"))
 			if err != nil {
 				return err
@@ -44,7 +37,7 @@ func (a *app) startCommand() *cli.Command {
 					a.printf("%s runs already\n", name)
 				}
 			})
-		},
+		}),
 	}
 }
 
@@ -57,15 +50,7 @@ func (a *app) stopCommand() *cli.Command {
 			&cli.DurationFlag{Name: "timeout", Value: defaultGrace, Usage: "`TIME` that it may take before it is ended by force"},
 			outputFlag(),
 		},
-		Action: func(ctx *cli.Context) error {
-			name, err := one(ctx)
-			if err != nil {
-				return err
-			}
-			house, err := a.house()
-			if err != nil {
-				return err
-			}
+		Action: a.onMachine(func(ctx *cli.Context, house *machines.House, name string) error {
 			changed, err := house.Stop(ctx.Context, name, ctx.Duration("timeout"))
 			if err != nil {
 				return err
@@ -77,6 +62,6 @@ func (a *app) stopCommand() *cli.Command {
 					a.printf("%s is off already\n", name)
 				}
 			})
-		},
+		}),
 	}
 }

@@ -27,15 +27,7 @@ func (a *app) statusCommand() *cli.Command {
 		Usage:     "show one machine",
 		ArgsUsage: "NAME",
 		Flags:     []cli.Flag{outputFlag()},
-		Action: func(ctx *cli.Context) error {
-			name, err := one(ctx)
-			if err != nil {
-				return err
-			}
-			house, err := a.house()
-			if err != nil {
-				return err
-			}
+		Action: a.onMachine(func(ctx *cli.Context, house *machines.House, name string) error {
 			v, err := house.Get(ctx.Context, name)
 			if err != nil {
 				return err
@@ -45,7 +37,7 @@ func (a *app) statusCommand() *cli.Command {
 				res.System, res.Failed = askSystem(ctx.Context, v)
 			}
 			return a.result(ctx, res, func() { a.printStatus(res) })
-		},
+		}),
 	}
 }
 

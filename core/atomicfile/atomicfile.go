@@ -42,7 +42,7 @@ func Write(path string, content []byte, mode fs.FileMode) (err error) {
 	if err := os.Rename(temp, path); err != nil {
 		return errors.Join(err, removeFile(temp))
 	}
-	return syncDirectory(filepath.Dir(path))
+	return SyncDirectory(filepath.Dir(path))
 }
 
 // Remove removes path, and what a Write that was killed left beside it. That
@@ -58,7 +58,8 @@ func removeFile(path string) error {
 	return nil
 }
 
-func syncDirectory(dir string) error {
+// SyncDirectory makes the names in a directory survive a power cut.
+func SyncDirectory(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nspawn-build/nspawn-build/core/atomicfile"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
 )
 
@@ -43,7 +44,7 @@ func (j *Journal) Record(stage, event string) error {
 		if err := appendLine(j.path, line); err != nil {
 			return fmt.Errorf("journal %s: %w", j.path, err)
 		}
-		return syncDirectory(dir)
+		return atomicfile.SyncDirectory(dir)
 	})
 }
 
@@ -72,14 +73,6 @@ func appendLine(path string, line []byte) (err error) {
 		return err
 	}
 	return f.Sync()
-}
-
-func syncDirectory(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Entries reads the journal. A last line that was cut off by a crash is left
