@@ -4,15 +4,14 @@
 package host
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+
+	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
 // Host is what was found out about this host.
@@ -25,7 +24,7 @@ type Host struct {
 
 // Detect looks at this host.
 func Detect() (Host, error) {
-	h := Host{Family: family(osRelease("/etc/os-release", "/usr/lib/os-release"))}
+	h := Host{Family: sdk.ThisHost().Family()}
 	// The test that systemd itself documents, sd_booted(3).
 	if _, err := os.Stat("/run/systemd/system"); err == nil {
 		h.Systemd = true
@@ -61,60 +60,4 @@ func parseVersion(s string) (int, error) {
 		return 0, fmt.Errorf("not a version of systemd: %q", line)
 	}
 	return v, nil
-}
-
-func osRelease(paths ...string) map[string]string {
-	for _, p := range paths {
-		data, err := os.ReadFile(p)
-		if err == nil {
-			return parseOSRelease(data)
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-	}
-	return nil
-}
-
-func parseOSRelease(data []byte) map[string]string {
-	fields := map[string]string{}
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	for lines.Scan() {
-		key, value, ok := strings.Cut(strings.TrimSpace(lines.Text()), "=")
-		if !ok || strings.HasPrefix(key, "#") {
-			continue
-		}
-		fields[key] = strings.Trim(value, `"'`)
-	}
-	return fields
-}
-
-// family names the kind of package manager by os-release's ID and ID_LIKE.
-func family(release map[string]string) string {
-	for _, id := range append([]string{release["ID"]}, strings.Fields(release["ID_LIKE"])...) {
-		switch id {
-		case "debian", "ubuntu":
-			return "debian"
-		case "arch", "archarm":
-			return "arch"
-		case "fedora", "rhel", "centos":
-			return "fedora"
-		}
-	}
-	return ""
-}
-
-// InstallCommand is the command that installs packages on a host of a family,
-// for use in hints; empty when the family is not known.
-func InstallCommand(family string, packages ...string) string {
-	list := strings.Join(packages, " ")
-	switch family {
-	case "debian":
-		return "apt-get install " + list
-	case "arch":
-		return "pacman -S " + list
-	case "fedora":
-		return "dnf install " + list
-	}
-	return ""
 }

@@ -26,40 +26,12 @@ func TestVersionsOfSystemdAreRead(t *testing.T) {
 	}
 }
 
-func TestHostsBelongToTheFamilyOfTheirPackageManager(t *testing.T) {
-	for release, want := range map[string]string{
-		"ID=debian\n":                                         "debian",
-		"ID=ubuntu\nID_LIKE=debian\n":                         "debian",
-		"ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n":           "debian",
-		"ID=arch\n":                                           "arch",
-		"ID=manjaro\nID_LIKE=arch\n":                          "arch",
-		"NAME=\"Fedora Linux\"\nID=fedora\n":                  "fedora",
-		"ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n":      "fedora",
-		"ID=nixos\n":                                          "",
-		"# ID=debian\nID='opensuse-leap'\nID_LIKE='suse x'\n": "",
-	} {
-		if got := family(parseOSRelease([]byte(release))); got != want {
-			t.Errorf("family(%q) = %q, want %q", release, got, want)
-		}
-	}
-}
-
 func TestUplinksAreTheServersThatAMachineCanAsk(t *testing.T) {
 	in := "# made by somebody\nnameserver 127.0.0.53\nnameserver 192.0.2.53\nnameserver 192.0.2.53\n" +
 		"nameserver ::1\nnameserver fe80::1%eth0\nnameserver 2001:db8::53\nnameserver bad\nnameserver\noptions edns0\n"
 	want := []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")}
 	if diff := cmp.Diff(want, parseResolvConf([]byte(in)), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("servers (-want +got):\n%s", diff)
-	}
-}
-
-func TestInstallHintIsTheCommandOfTheFamily(t *testing.T) {
-	for family, want := range map[string]string{
-		"debian": "apt-get install a b", "arch": "pacman -S a b", "fedora": "dnf install a b", "": "",
-	} {
-		if got := InstallCommand(family, "a", "b"); got != want {
-			t.Errorf("InstallCommand(%q) = %q, want %q", family, got, want)
-		}
 	}
 }
 
@@ -78,12 +50,6 @@ func TestTakenHoldsLoopbackAndNoDefaultRoute(t *testing.T) {
 	if !found {
 		t.Errorf("loopback is not among %v", taken)
 	}
-}
-
-func FuzzOSRelease(f *testing.F) {
-	f.Add([]byte("ID=debian\nID_LIKE=\"a b\"\n"))
-	f.Add([]byte("=\n==\n\"\n"))
-	f.Fuzz(func(_ *testing.T, data []byte) { family(parseOSRelease(data)) })
 }
 
 func FuzzResolvConf(f *testing.F) {

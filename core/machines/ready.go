@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,7 +21,7 @@ import (
 // chooses the driver.
 func (h *House) ready(ctx context.Context, s *spec.Spec) (spec.Driver, error) {
 	if h.Host.Nspawn == "" {
-		pkg := map[string]string{"debian": "systemd-container", "fedora": "systemd-container", "arch": "systemd"}[h.Host.Family]
+		pkg := map[string]string{sdk.FamilyDebian: "systemd-container", sdk.FamilyFedora: "systemd-container", sdk.FamilyArch: "systemd"}[h.Host.Family]
 		return "", &HostError{"systemd-nspawn is not installed", h.installHint(pkg)}
 	}
 	kind := h.choose(s.Driver)
@@ -43,7 +42,7 @@ func (h *House) ready(ctx context.Context, s *spec.Spec) (spec.Driver, error) {
 }
 
 func (h *House) installHint(pkg string) string {
-	if c := host.InstallCommand(h.Host.Family, pkg); c != "" && pkg != "" {
+	if c := sdk.InstallCommand(h.Host.Family, pkg); c != "" && pkg != "" {
 		return "install it: " + c
 	}
 	return "install it with the package manager of this host"
@@ -134,7 +133,7 @@ func (h *House) toolsReady(d sdk.Description, distro string) error {
 		if len(need.Distros) > 0 && !slices.Contains(need.Distros, distro) || len(need.AnyOf) == 0 {
 			continue
 		}
-		if slices.ContainsFunc(need.AnyOf, hasTool) {
+		if sdk.FindTool(need.AnyOf...) != "" { // where the plugin will look
 			continue
 		}
 		missing = append(missing, fmt.Sprintf("%s (to %s)", strings.Join(need.AnyOf, " or "), need.Purpose))
@@ -175,11 +174,6 @@ func optionsKnown(d sdk.Description, options map[string]string) error {
 		return nil
 	}
 	return bad
-}
-
-func hasTool(name string) bool {
-	_, err := exec.LookPath(name)
-	return err == nil
 }
 
 // invalid turns a plugin's findings into those of a spec, or nil when none is

@@ -73,15 +73,25 @@ func (h Host) InstallHint(packages map[string]string) string {
 	if name == "" {
 		name = packages[FamilyDebian]
 	}
-	switch family {
-	case FamilyDebian:
-		return "apt-get install " + name
-	case FamilyArch:
-		return "pacman -S " + name
-	case FamilyFedora:
-		return "dnf install " + name
+	if command := InstallCommand(family, name); command != "" {
+		return command
 	}
 	return "install the package " + name
+}
+
+// InstallCommand is the command that installs packages on a host of a family,
+// and "" when the family is none of the three.
+func InstallCommand(family string, packages ...string) string {
+	list := strings.Join(packages, " ")
+	switch family {
+	case FamilyDebian:
+		return "apt-get install " + list
+	case FamilyArch:
+		return "pacman -S " + list
+	case FamilyFedora:
+		return "dnf install " + list
+	}
+	return ""
 }
 
 // Runs reports whether the host can run the programs of an architecture, itself

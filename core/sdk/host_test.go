@@ -32,6 +32,35 @@ func TestThePackageToInstallIsNamedForTheHost(t *testing.T) {
 	}
 }
 
+func TestHostsBelongToTheFamilyOfTheirPackageManager(t *testing.T) {
+	for release, want := range map[string]string{
+		"ID=debian\n":                                         "debian",
+		"ID=ubuntu\nID_LIKE=debian\n":                         "debian",
+		"ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n":           "debian",
+		"ID=arch\n":                                           "arch",
+		"ID=manjaro\nID_LIKE=arch\n":                          "arch",
+		"NAME=\"Fedora Linux\"\nID=fedora\n":                  "fedora",
+		"ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n":      "fedora",
+		"ID=nixos\n":                                          "",
+		"# ID=debian\nID='opensuse-leap'\nID_LIKE='suse x'\n": "",
+	} {
+		host := sdk.Host{Root: fstest.MapFS{"usr/lib/os-release": {Data: []byte(release)}}}
+		if got := host.Family(); got != want {
+			t.Errorf("the family of %q is %q, want %q", release, got, want)
+		}
+	}
+}
+
+func TestInstallCommandIsTheCommandOfTheFamily(t *testing.T) {
+	for family, want := range map[string]string{
+		"debian": "apt-get install a b", "arch": "pacman -S a b", "fedora": "dnf install a b", "": "",
+	} {
+		if got := sdk.InstallCommand(family, "a", "b"); got != want {
+			t.Errorf("InstallCommand(%q) = %q, want %q", family, got, want)
+		}
+	}
+}
+
 func TestFindingsBecomeOneFailure(t *testing.T) {
 	var found sdk.Findings
 	if err := found.Err(); err != nil {
