@@ -68,8 +68,10 @@ func localRelease(t *testing.T, edit func([]byte) []byte) string {
 }
 
 func TestAnAlteredReleaseIsNotInstalled(t *testing.T) {
+	t.Parallel()
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			need(t, engine)
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
@@ -82,8 +84,10 @@ func TestAnAlteredReleaseIsNotInstalled(t *testing.T) {
 }
 
 func TestAReleaseSignedByAnotherKeyIsNotInstalled(t *testing.T) {
+	t.Parallel()
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			need(t, engine)
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
@@ -95,8 +99,10 @@ func TestAReleaseSignedByAnotherKeyIsNotInstalled(t *testing.T) {
 }
 
 func TestAMirrorThatCannotBeReachedIsGivenUpSoon(t *testing.T) {
+	t.Parallel()
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			need(t, engine)
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
@@ -111,8 +117,10 @@ func TestAMirrorThatCannotBeReachedIsGivenUpSoon(t *testing.T) {
 }
 
 func TestAnUnknownPackageIsNamed(t *testing.T) {
+	t.Parallel()
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			need(t, engine)
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
@@ -123,6 +131,7 @@ func TestAnUnknownPackageIsNamed(t *testing.T) {
 }
 
 func TestAPackageNameIsNoPattern(t *testing.T) {
+	t.Parallel()
 	need(t, engineMmdebstrap)
 	req := request(t, "debian", "trixie")
 	req.Packages = []string{"libc.6"}
@@ -130,8 +139,10 @@ func TestAPackageNameIsNoPattern(t *testing.T) {
 }
 
 func TestAFullDiskIsSaidToBeFull(t *testing.T) {
+	t.Parallel()
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			need(t, engine)
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
@@ -149,8 +160,10 @@ func TestAFullDiskIsSaidToBeFull(t *testing.T) {
 }
 
 func TestAReleaseThatTheMirrorLacksIsNamed(t *testing.T) {
+	t.Parallel()
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			need(t, engine)
 			req := request(t, "debian", "nosuch")
 			req.Options[optionEngine] = engine
@@ -161,8 +174,10 @@ func TestAReleaseThatTheMirrorLacksIsNamed(t *testing.T) {
 }
 
 func TestACancelledJobLeavesNothingRunningOrMounted(t *testing.T) {
+	t.Parallel()
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			need(t, engine)
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine

@@ -17,9 +17,11 @@ import (
 // TestAMirrorInADirectoryIsAllThatIsNeeded makes a mirror of the packages of a
 // first machine and then machines from that mirror alone.
 func TestAMirrorInADirectoryIsAllThatIsNeeded(t *testing.T) {
+	t.Parallel()
 	need(t, engineMmdebstrap, engineDebootstrap, "xz")
 	mirror := localRelease(t, func(text []byte) []byte { return text })
 	req := request(t, "debian", "trixie")
+	ownCache(t, &req)
 	req.Options[optionUpdates], req.Options[optionSecurity] = "off", "none"
 	if _, _, err := bootstrap(t, req); err != nil {
 		t.Fatalf("%+v", err)
@@ -27,6 +29,7 @@ func TestAMirrorInADirectoryIsAllThatIsNeeded(t *testing.T) {
 	fillMirror(t, strings.TrimPrefix(mirror, "file://"), req.CacheDirectory)
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
 			req.Mirrors = []string{mirror}

@@ -16,34 +16,13 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
 )
 
-func TestTheNextMirrorIsTriedWhenOneCannotBeReached(t *testing.T) {
-	own := thisHost().archive("debian")
-	if own.URI == "" {
-		t.Skip("this host is not Debian, so there is no mirror to fall back to")
-	}
-	for _, engine := range []string{engineMmdebstrap, engineDebootstrap} {
-		t.Run(engine, func(t *testing.T) {
-			need(t, engine)
-			req := request(t, "debian", "trixie")
-			req.Options[optionEngine] = engine
-			req.Mirrors = []string{"http://127.0.0.1:1/debian", own.URI}
-			facts, recorder, err := bootstrap(t, req)
-			if err != nil {
-				t.Fatalf("%+v", err)
-			}
-			checkTree(t, req, facts)
-			if !slices.ContainsFunc(recorder.Warnings(), func(w string) bool { return strings.Contains(w, "127.0.0.1:1") }) {
-				t.Errorf("nothing was said of the first mirror: %q", recorder.Warnings())
-			}
-		})
-	}
-}
-
 // TestAHostWithoutSourcesLeavesTheMirrorToTheTool is about hosts that are not
 // Debian. Security updates have to be found there too.
 func TestAHostWithoutSourcesLeavesTheMirrorToTheTool(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []string{engineMmdebstrap, engineDebootstrap} {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			need(t, engine)
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
@@ -74,13 +53,15 @@ func (w without) Open(name string) (fs.File, error) {
 	return w.FS.Open(name)
 }
 
-func TestKeysOfTheUsersOwnEndUpInTheMachine(t *testing.T) {
+func TestTheNextMirrorIsTriedWithTheUsersOwnKeysWhichEndUpInTheMachine(t *testing.T) {
+	t.Parallel()
 	own := thisHost().archive("debian")
 	if own.URI == "" {
 		t.Skip("this host is not Debian, so there is no mirror to use with the keys")
 	}
 	for _, engine := range []string{engineMmdebstrap, engineDebootstrap} {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			need(t, engine)
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
@@ -92,10 +73,14 @@ func TestKeysOfTheUsersOwnEndUpInTheMachine(t *testing.T) {
 			if err := os.WriteFile(req.Keyring, keys, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			req.Mirrors = []string{own.URI, own.Security}
+			req.Mirrors = []string{"http://127.0.0.1:1/debian", own.URI, own.Security}
 			req.Packages = []string{"netbase"}
-			if _, _, err := bootstrap(t, req); err != nil {
+			_, recorder, err := bootstrap(t, req)
+			if err != nil {
 				t.Fatalf("%+v", err)
+			}
+			if !slices.ContainsFunc(recorder.Warnings(), func(w string) bool { return strings.Contains(w, "127.0.0.1:1") }) {
+				t.Errorf("nothing was said of the first mirror: %q", recorder.Warnings())
 			}
 			inside, err := os.ReadFile(filepath.Join(req.Target, "etc/apt/keyrings/nspawn-build-debian.gpg"))
 			if err != nil || !bytes.Equal(inside, keys) {
