@@ -79,7 +79,7 @@ uninstall: ## remove what install put there; machines stay
 		rmdir --ignore-fail-on-non-empty $(INSTALLED)/lib/nspawn-build/plugins $(INSTALLED)/lib/nspawn-build; fi
 
 .PHONY: quickstart
-quickstart: ## make a Debian machine on this host and log in to it (as root)
+quickstart: ## make a machine on this host and log in to it (as root)
 	packaging/quickstart.sh
 
 .PHONY: clean

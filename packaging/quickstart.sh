@@ -1,14 +1,24 @@
 #!/bin/bash
 # What `sudo make quickstart` does: installs what the host lacks, builds, makes
-# a Debian machine named quickstart, and runs a command in it over SSH. Run
-# again, it finds the machine that is there. NAME and the flags of create can
-# be changed:
+# a machine named quickstart of the host's own kind, and runs a command in it
+# over SSH. Run again, it finds the machine that is there. What it is and is
+# called, and the flags of create, can be changed:
 #
-#   NAME=box packaging/quickstart.sh --memory-max 2G
+#   DISTRO=arch NAME=box packaging/quickstart.sh --memory-max 2G
 set -euo pipefail
 cd "$(dirname "$(realpath "$0")")/.."
 
 name=${NAME:-quickstart}
+distro=${DISTRO:-$(
+    # shellcheck disable=SC1091 # a file of the host
+    . /etc/os-release
+    case " ${ID:-} ${ID_LIKE:-} " in
+        *' debian '* | *' ubuntu '*) echo debian ;;
+        *' arch '*) echo arch ;;
+        *' fedora '* | *' rhel '* | *' centos '*) echo fedora ;;
+        *) echo debian ;;
+    esac
+)}
 program=bin/nspawn-build
 key=build/quickstart/id_ed25519
 
@@ -25,19 +35,21 @@ owner=$(stat -c %U .)
 own() { chown "$owner:" "$@"; }
 
 step 'installing what this host lacks'
-packaging/install-deps build
+packaging/install-deps build "$distro"
 
 # Under systemd the link is configured by networkd. Where another program has
-# the host's network, starting networkd beside it is the user's decision.
+# the host's network, starting networkd beside it is the user's decision: there
+# nspawn-build configures the link itself.
+driver=auto
 if [[ -d /run/systemd/system ]] && ! systemctl --quiet is-active systemd-networkd.service; then
-    die 'systemd-networkd does not run on this host, and it gives the machines their network' \
-        'systemctl enable --now systemd-networkd (it leaves links alone that no .network file of yours names), then run this again' 3
+    driver=direct
+    step 'systemd-networkd does not run on this host: the machine is run without it and without machined'
 fi
 
 step 'building'
 make --no-print-directory build
 
-step "making the machine $name"
+step "making the $distro machine $name"
 if [[ ! -f $key ]]; then
     mkdir -p build/quickstart
     own build build/quickstart
@@ -45,7 +57,7 @@ if [[ ! -f $key ]]; then
     ssh-keygen -q -t ed25519 -N '' -C "$name" -f "$key"
     own "$key" "$key.pub"
 fi
-"$program" create --distro debian --ssh-key "$key.pub" "$@" "$name"
+"$program" create --distro "$distro" --driver "$driver" --ssh-key "$key.pub" "$@" "$name"
 
 step 'running a command in it'
 command=("$program" ssh --identity "$key" "$name" 'cat /etc/os-release; systemctl is-system-running; uptime')
