@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +18,7 @@ import (
 
 // Options choose a host.
 type Options struct {
-	Suite    string   // "bookworm" or "trixie", which is the default
+	Suite    string   // of Debian, such as "bookworm"; "trixie" by default
 	Packages []string // beside the usual ones; each set is a cached tree of its own
 	// NoMachineID leaves /etc/machine-id of a host without systemd empty, as
 	// container images have it: systemd-nspawn makes no veth pair there.
@@ -26,6 +27,13 @@ type Options struct {
 	// where they are legacy ones. Else it sees cgroup v2 alone, as nearly every
 	// host has it; its controllers are missing where this machine's are legacy.
 	LegacyCgroups bool
+	// Tree is the root of the host in place of a Debian's: see CachedHost.
+	Tree string
+	// Sites are served outside on port 80, each under its name.
+	Sites map[string]http.Handler
+	// Upstreams are real servers that the host can reach under their names,
+	// each as host:port.
+	Upstreams []string
 }
 
 // Host is a running host. Its methods take the test that uses them, which may
@@ -33,6 +41,7 @@ type Options struct {
 type Host struct {
 	Suite string
 
+	options Options
 	direct  bool   // PID 1 is not systemd
 	legacy  bool   // it sees legacy cgroups where this machine has them
 	name    string // also that of its directory and cgroups
@@ -72,7 +81,7 @@ func start(t testing.TB, o Options, direct bool) *Host {
 	if o.Suite == "" {
 		o.Suite = "trixie"
 	}
-	h := &Host{Suite: o.Suite, direct: direct, legacy: o.LegacyCgroups, ended: make(chan struct{})}
+	h := &Host{Suite: o.Suite, options: o, direct: direct, legacy: o.LegacyCgroups, ended: make(chan struct{})}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the last of the host's log:\n%s", h.lastWords())
@@ -105,9 +114,11 @@ func (h *Host) prepare(t testing.TB, o Options) error {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), buildDeadline)
 	defer cancel()
-	base, err := d.hostTree(ctx, o.Suite, o.Packages)
-	if err != nil {
-		return err
+	base := o.Tree
+	if base == "" {
+		if base, err = d.hostTree(ctx, o.Suite, o.Packages); err != nil {
+			return err
+		}
 	}
 	dir, release, err := ownDirectory()
 	if err != nil {
@@ -148,7 +159,7 @@ func (h *Host) connect(host *os.File) error {
 	if err != nil {
 		return err
 	}
-	h.outside, err = newOutside(host, mirrors)
+	h.outside, err = newOutside(host, append(mirrors, h.options.Upstreams...), h.options.Sites)
 	if err != nil {
 		return err
 	}

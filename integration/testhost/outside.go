@@ -23,6 +23,7 @@ const (
 	OutsideAddress = "203.0.113.1"
 	HostAddress    = "203.0.113.2"
 	hostPrefix     = HostAddress + "/24"
+	firstSite      = "203.0.113.4"
 	hostLink       = "eth0"
 )
 
@@ -38,7 +39,7 @@ type outside struct {
 }
 
 // newOutside makes the namespace and joins it to the host's.
-func newOutside(host *os.File, mirrors []string) (*outside, error) {
+func newOutside(host *os.File, mirrors []string, sites map[string]http.Handler) (*outside, error) {
 	ns, err := newNetwork()
 	if err != nil {
 		return nil, err
@@ -49,7 +50,7 @@ func newOutside(host *os.File, mirrors []string) (*outside, error) {
 		o.close()
 		return nil, err
 	}
-	if err := o.serve(ctx, mirrors); err != nil {
+	if err := o.serve(ctx, mirrors, sites); err != nil {
 		o.close()
 		return nil, err
 	}
@@ -98,42 +99,63 @@ func addAddress(link, prefix string) error {
 }
 
 // serve opens the listening sockets outside and serves them from here.
-func (o *outside) serve(ctx context.Context, mirrors []string) error {
-	next := netip.MustParseAddr(OutsideAddress).Next().Next().Next()
+func (o *outside) serve(ctx context.Context, mirrors []string, sites map[string]http.Handler) error {
 	return inNetwork(o.ns, func() error {
 		for _, mirror := range mirrors {
 			name, port, err := net.SplitHostPort(mirror)
 			if err != nil {
 				return fmt.Errorf("mirror %q: %w", mirror, err)
 			}
-			if _, known := o.names[name+"."]; !known {
-				o.names[name+"."] = next
-				if err := addAddress("outside", next.String()+"/32"); err != nil {
-					return err
-				}
-				next = next.Next()
-			}
-			listener, err := o.listen(ctx, net.JoinHostPort(o.names[name+"."].String(), port))
+			listener, err := o.listenAs(ctx, name, port)
 			if err != nil {
 				return err
 			}
 			go o.forward(ctx, listener, mirror)
 		}
+		for name, handler := range sites {
+			listener, err := o.listenAs(ctx, name, "80")
+			if err != nil {
+				return err
+			}
+			o.serveWeb(listener, handler)
+		}
 		page, err := o.listen(ctx, net.JoinHostPort(OutsideAddress, "80"))
 		if err != nil {
 			return err
 		}
-		server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(
-			func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, OutsideText) })}
-		go func() { _ = server.Serve(page) }()
+		o.serveWeb(page, http.HandlerFunc(
+			func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, OutsideText) }))
 		queries, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp4", net.JoinHostPort(OutsideAddress, "53"))
 		if err != nil {
 			return fmt.Errorf("listen for DNS outside: %w", err)
 		}
-		o.closers = append(o.closers, server, queries)
+		o.closers = append(o.closers, queries)
 		go o.names.serveDNS(queries)
 		return nil
 	})
+}
+
+// serveWeb serves HTTP until the outside is closed.
+func (o *outside) serveWeb(listener net.Listener, handler http.Handler) {
+	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: handler}
+	o.closers = append(o.closers, server)
+	go func() { _ = server.Serve(listener) }()
+}
+
+// listenAs opens a TCP socket under a name, which has an address of its own.
+func (o *outside) listenAs(ctx context.Context, name, port string) (net.Listener, error) {
+	address, known := o.names[name+"."]
+	if !known {
+		address = netip.MustParseAddr(firstSite)
+		for range len(o.names) - 1 { // the outside itself is no site
+			address = address.Next()
+		}
+		o.names[name+"."] = address
+		if err := addAddress("outside", address.String()+"/32"); err != nil {
+			return nil, err
+		}
+	}
+	return o.listen(ctx, net.JoinHostPort(address.String(), port))
 }
 
 // listen opens a TCP socket in the calling thread's namespace.

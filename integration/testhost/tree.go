@@ -94,6 +94,18 @@ func (d debian) hostTree(ctx context.Context, suite string, packages []string) (
 	})
 }
 
+// CachedHost returns the tree of a host that is not Debian, for Options.Tree.
+// It is made from parts, which are all that it depends on: build fills a
+// directory, which is then given a name, an uplink and services like any host.
+func CachedHost(ctx context.Context, kind string, parts []string, build func(tree string) error) (string, error) {
+	return cached(ctx, "host-"+kind, append(parts, hostFiles), func(path string) error {
+		if err := build(path); err != nil {
+			return err
+		}
+		return configure(path)
+	})
+}
+
 // MachineTarball returns a tar.zst of a real Debian machine as mmdebstrap
 // makes it, unconfigured: what the fixture distribution extracts.
 func MachineTarball(ctx context.Context, suite string) (string, error) {
@@ -146,31 +158,52 @@ IPv6AcceptRA=no
 
 const hostResolver = "nameserver " + OutsideAddress + "\n"
 
-// asHost turns a fresh tree into that of a user's host: its own name, apt
-// sources, uplink and services.
+// asHost turns a fresh tree into that of a user's host, with its apt sources.
 func (d debian) asHost(tree, suite string) error {
-	var err error
-	write := func(name, text string) {
-		name = filepath.Join(tree, name)
-		err = errors.Join(err, os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644))
+	if err := os.Remove(filepath.Join(tree, "etc/apt/sources.list")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("make a tree that of a host: %w", err)
 	}
-	for _, stale := range []string{"etc/apt/sources.list", "etc/resolv.conf", "etc/hostname"} {
-		if e := os.Remove(filepath.Join(tree, stale)); e != nil && !errors.Is(e, os.ErrNotExist) {
-			err = errors.Join(err, e)
+	for name, text := range map[string]string{
+		"etc/apt/sources.list.d/debian.sources": forSuite(d.sources, d.codename, suite),
+		"etc/apt/apt.conf.d/90-mirror":          d.settings,
+	} {
+		if err := writeIn(tree, name, text); err != nil {
+			return err
 		}
 	}
-	write("etc/apt/sources.list.d/debian.sources", forSuite(d.sources, d.codename, suite))
-	write("etc/apt/apt.conf.d/90-mirror", d.settings)
-	write("etc/hostname", "testhost\n")
-	write("etc/hosts", "127.0.0.1 localhost testhost\n")
-	write("etc/systemd/network/10-uplink.network", hostNetwork)
-	err = errors.Join(err, os.Symlink("../run/systemd/resolve/stub-resolv.conf", filepath.Join(tree, "etc/resolv.conf")))
-	if err != nil {
+	return configure(tree)
+}
+
+// configure gives a host its name, its uplink and its services.
+func configure(tree string) error {
+	for _, stale := range []string{"etc/resolv.conf", "etc/hostname"} {
+		if err := os.Remove(filepath.Join(tree, stale)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("make a tree that of a host: %w", err)
+		}
+	}
+	for name, text := range map[string]string{
+		"etc/hostname":                          "testhost\n",
+		"etc/hosts":                             "127.0.0.1 localhost testhost\n",
+		"etc/systemd/network/10-uplink.network": hostNetwork,
+	} {
+		if err := writeIn(tree, name, text); err != nil {
+			return err
+		}
+	}
+	if err := os.Symlink("../run/systemd/resolve/stub-resolv.conf", filepath.Join(tree, "etc/resolv.conf")); err != nil {
 		return fmt.Errorf("make a tree that of a host: %w", err)
 	}
 	out, err := exec.Command("systemctl", "--root="+tree, "--quiet", "enable", "systemd-networkd", "systemd-resolved").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("enable the host's services: %w: %s", err, out)
+	}
+	return nil
+}
+
+func writeIn(tree, name, text string) error {
+	path := filepath.Join(tree, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+		return fmt.Errorf("make a tree that of a host: %w", err)
 	}
 	return nil
 }
