@@ -53,7 +53,7 @@ func apart(t *testing.T, network bool, script string, args ...string) (string, e
 // repository's keyring, and returns the tree and what pacstrap said.
 func installArch(t *testing.T, r *Repo, mirror, level string, packages ...string) (tree, said string, err error) {
 	t.Helper()
-	testhost.Require(t, "pacman", "pacman-key", "pacstrap", "unshare")
+	testhost.Require(t, "pacman", "pacman-key", "pacstrap", "gpg", "unshare")
 	dir := shortDir(t)
 	tree = filepath.Join(dir, "tree")
 	for _, d := range []string{"tree", "cache"} {
@@ -67,26 +67,15 @@ func installArch(t *testing.T, r *Repo, mirror, level string, packages ...string
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	// What pacman-key --lsign-key makes in seconds: a key that is trusted.
 	const script = `dir=$1 key=$2 fingerprint=$3; shift 3
-		pacman-key --config /dev/null --gpgdir $dir/gpg --init >$dir/log 2>&1 || { cat $dir/log; exit 1; }
-		pacman-key --config /dev/null --gpgdir $dir/gpg --add $key >$dir/log 2>&1 || { cat $dir/log; exit 1; }
-		pacman-key --config /dev/null --gpgdir $dir/gpg --lsign-key $fingerprint >$dir/log 2>&1 || [ "$fingerprint" = "$EXPIRED" ] || { cat $dir/log; exit 1; }
+		mkdir -m 700 $dir/gpg
+		gpg --homedir $dir/gpg --batch --quiet --import $key
+		echo $fingerprint:6: | gpg --homedir $dir/gpg --batch --quiet --import-ownertrust
 		pacstrap -K -M -c -C $dir/pacman.conf $dir/tree "$@"
-		pacman --root $dir/tree --config $dir/pacman.conf -Q "$@"`
-	said, err = apart(t, strings.HasPrefix(mirror, "http"), "EXPIRED=\n"+script, append([]string{dir, r.Keyring, r.Fingerprint}, packages...)...)
+		pacman --root $dir/tree --config $dir/pacman.conf -Q`
+	said, err = apart(t, strings.HasPrefix(mirror, "http"), script, append([]string{dir, r.Keyring, r.Fingerprint}, packages...)...)
 	return tree, said, err
-}
-
-func TestPacstrapInstallsAnArch(t *testing.T) {
-	r := Arch(t)
-	tree, said, err := installArch(t, r, r.Mirror(), "Required", ArchPackages...)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, said)
-	}
-	t.Log(said, tree)
-	if d := os.Getenv("KEEP"); d != "" {
-		exec.Command("cp", "-a", tree, d).Run()
-	}
 }
 
 // installFedora installs packages with dnf, which must verify packages and,
@@ -119,16 +108,4 @@ func installFedora(t *testing.T, r *Repo, mirror, release, repoCheck string, pac
 		rpm --root $tree --query "$@"`
 	said, err = apart(t, strings.HasPrefix(mirror, "http"), script, append([]string{dir, release}, packages...)...)
 	return tree, said, err
-}
-
-func TestDnfInstallsAFedora(t *testing.T) {
-	r := Fedora(t)
-	tree, said, err := installFedora(t, r, r.Mirror(), FedoraRelease, "1", FedoraPackages...)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, said)
-	}
-	t.Log(said, tree)
-	if d := os.Getenv("KEEP"); d != "" {
-		exec.Command("cp", "-a", tree, d).Run()
-	}
 }

@@ -1,0 +1,96 @@
+//go:build integration
+
+package testrepo
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nspawn-build/nspawn-build/integration/testhost"
+)
+
+func TestPacstrapInstallsAnArchThatBoots(t *testing.T) {
+	r := Arch(t)
+	tree, said, err := installArch(t, r, r.Mirror(), "Required", ArchPackages...)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	for _, p := range ArchPackages {
+		if !regexp.MustCompile(`(?m)^` + p + ` \S+-1$`).MatchString(said) {
+			t.Errorf("pacman -Q does not list %s", p)
+		}
+	}
+	looksRight(t, tree, "arch", "")
+	boots(t, tree)
+}
+
+func TestDnfInstallsAFedoraThatBoots(t *testing.T) {
+	r := Fedora(t)
+	tree, said, err := installFedora(t, r, r.Mirror(), FedoraRelease, "1", FedoraPackages...)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	looksRight(t, tree, "fedora", FedoraRelease)
+	for _, name := range []string{"usr/bin/dnf5", "usr/lib/sysimage/rpm", "etc/pki/rpm-gpg/" + fedoraKey + "-x86_64"} {
+		if _, err := os.Stat(filepath.Join(tree, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	boots(t, tree)
+}
+
+// looksRight checks what a tree says of itself, and that the hooks or
+// scriptlets ran, which make the users.
+func looksRight(t *testing.T, tree, id, release string) {
+	t.Helper()
+	read := func(name string) []string {
+		text, err := os.ReadFile(filepath.Join(tree, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(string(text), "\n")
+	}
+	osRelease := read("usr/lib/os-release")
+	if !slices.Contains(osRelease, "ID="+id) || release != "" && !slices.Contains(osRelease, "VERSION_ID="+release) {
+		t.Errorf("os-release is %q", osRelease)
+	}
+	users := read("etc/passwd")
+	for _, user := range []string{"root", "systemd-network", "systemd-resolve", "messagebus", "sshd", "nobody"} {
+		if !slices.ContainsFunc(users, func(line string) bool { return strings.HasPrefix(line, user+":") }) {
+			t.Errorf("there is no user %s in %q", user, users)
+		}
+	}
+}
+
+// boots boots a tree as a machine of a test host, and requires that all of its
+// units come up, and sshd with them.
+func boots(t *testing.T, tree string) {
+	t.Helper()
+	h := testhost.Start(t, testhost.Options{})
+	if out, err := exec.Command("cp", "--archive", tree, h.Path("/var/lib/machines/box")).CombinedOutput(); err != nil {
+		t.Fatalf("copy the tree to the host: %v: %s", err, out)
+	}
+	for _, unit := range []string{"sshd.service", "systemd-networkd.service", "systemd-resolved.service"} {
+		h.MustRun(t, "systemctl", "--root=/var/lib/machines/box", "enable", unit)
+	}
+	h.Start(t, testhost.Command{Args: []string{
+		"systemd-nspawn", "--boot", "--machine=box", "--directory=/var/lib/machines/box", "--network-veth", "--private-users=pick",
+	}})
+	h.Eventually(t, 30*time.Second, "systemctl", "--machine=box", "is-active", "dbus.service")
+	r := h.Run(t, "systemctl", "--machine=box", "is-system-running", "--wait")
+	if strings.TrimSpace(r.Stdout) != "running" {
+		t.Errorf("the machine is %s\nfailed: %s\n%s", r, h.Run(t, "systemctl", "--machine=box", "--failed", "--no-legend", "--plain").Stdout,
+			h.Run(t, "journalctl", "--directory=/var/lib/machines/box/var/log/journal", "--no-pager", "--priority=warning").Stdout)
+	}
+	for _, unit := range []string{"sshd.service", "systemd-networkd.service", "systemd-resolved.service", "systemd-logind.service"} {
+		if r := h.Run(t, "systemctl", "--machine=box", "is-active", unit); r.Exit != 0 {
+			t.Errorf("%s: %s", unit, r)
+		}
+	}
+}
