@@ -28,9 +28,10 @@ func (j *job) keyPath(i int) string   { return filepath.Join(j.work, fmt.Sprintf
 func (j *job) pluginsPath() string    { return filepath.Join(j.work, "no-plugins") }
 func (j *job) repositoryFile() string { return filepath.Join(j.reposPath(), "nspawn-build.repo") }
 
-// logDirectory is that of the tree: dnf puts it below the root that it installs
-// to.
-const logDirectory = "/var/log"
+// logDirectory is where dnf logs what it prints: the /tmp of the tree, which is
+// gone once all is installed. What of dnf 4 is older (hawkey.log) takes it for
+// that of the host, which is the plugin's own.
+const logDirectory = "/tmp"
 
 // config is the main configuration. dnf 4.14 to 5.4 read it alike. A mirror that
 // does not answer is given up within about a minute.
