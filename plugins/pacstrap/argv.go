@@ -17,6 +17,10 @@ func (j *job) place(target, work string) {
 	}
 }
 
+// hooksPath is an empty directory in place of the host's /etc/pacman.d/hooks.
+// pacman 7.1 insists on one that is there.
+func (j *job) hooksPath() string { return filepath.Join(j.work, "hooks") }
+
 func (j *job) configPath() string { return filepath.Join(j.work, "pacman.conf") }
 
 // gpgDir is the keyring that packages are verified with. gpg-agent's sockets in
@@ -78,7 +82,9 @@ func (j *job) pacman(arguments ...string) []string {
 }
 
 // query fails unless every one of the packages is installed.
-func (j *job) query(names []string) []string { return j.pacman(append([]string{"-Q", "--"}, names...)...) }
+func (j *job) query(names []string) []string {
+	return j.pacman(append([]string{"-Q", "--"}, names...)...)
+}
 
 // checkDatabase fails unless what every installed package needs is installed.
 func (j *job) checkDatabase() []string { return j.pacman("-D", "--check") }

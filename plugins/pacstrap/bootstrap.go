@@ -133,7 +133,11 @@ func (r *run) closePackages() {
 
 // fill prepares the keys and installs the packages.
 func (r *run) fill(ctx context.Context) error {
-	if err := os.WriteFile(r.configPath(), []byte(r.pacmanConf()), 0o644); err != nil {
+	err := errors.Join(
+		os.Mkdir(r.hooksPath(), 0o755),
+		os.WriteFile(r.configPath(), []byte(r.pacmanConf()), 0o644),
+	)
+	if err != nil {
 		return fmt.Errorf("work directory: %w", err)
 	}
 	r.report.Phase(phaseKeys)

@@ -56,7 +56,7 @@ func (h host) resolveMirrors(j *job, mirrors []string, found *sdk.Findings) {
 		}
 		if onlyHere(mirror) {
 			found.Warn("mirrors", "a machine cannot reach "+mirror+", which it is made from",
-				"its /etc/pacman.d/mirrorlist has "+j.builtInMirror()+" to be uncommented instead, or write another")
+				"to install packages in it, write one that it can reach to its /etc/pacman.d/mirrorlist")
 		}
 		if !slices.Contains(j.mirrors, mirror) {
 			j.mirrors = append(j.mirrors, mirror)
@@ -158,14 +158,15 @@ func onlyHere(mirror string) bool {
 	return name == "" || name == "localhost" || strings.HasSuffix(name, ".localhost") || strings.HasPrefix(name, "localhost.")
 }
 
-// mirrorList is the machine's own /etc/pacman.d/mirrorlist.
+// mirrorList is the machine's own /etc/pacman.d/mirrorlist. What is only on the
+// host is of no use in it, and nobody's business.
 func (j *job) mirrorList() string {
 	var b strings.Builder
 	b.WriteString("# Written by nspawn-build: the mirrors that this machine was made from.\n")
 	there := false
 	for _, mirror := range j.mirrors {
 		if onlyHere(mirror) {
-			b.WriteString("# Only on the host that made this machine: " + mirror + "\n")
+			b.WriteString("# (one that is only on the host that made this machine)\n")
 			continue
 		}
 		there = true

@@ -22,10 +22,12 @@ func (j *job) pacmanConf() string {
 		line("CacheDir = %s/", directory)
 	}
 	line("GPGDir = %s/", j.gpgDir())
-	line("HookDir = %s/", filepath.Join(j.target, "etc/pacman.d/hooks"))
+	line("HookDir = %s/", j.hooksPath())
 	line("LogFile = %s", filepath.Join(j.work, "pacman.log"))
 	line("ParallelDownloads = 5")
-	line("CheckSpace")
+	if j.checkSpace {
+		line("CheckSpace")
+	}
 	line("SigLevel = %s", j.sigLevel())
 	line("LocalFileSigLevel = Required")
 	for _, repository := range j.repositories() {

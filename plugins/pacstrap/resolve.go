@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"regexp"
@@ -19,6 +20,9 @@ type job struct {
 	databases string   // optional or required: their signatures
 	packages  []string // to be there in the end: names, groups, REPOSITORY/NAME
 	options   map[string]string
+	// checkSpace lets pacman see first whether all fits, for which it needs the
+	// host's /etc/mtab.
+	checkSpace bool
 
 	target string
 	work   string
@@ -50,6 +54,8 @@ func (h host) resolve(req sdk.Request) (*job, *sdk.Findings) {
 	h.resolveKeyring(j, req.Keyring, found)
 	j.resolvePackages(req.Packages, found)
 	checkDirectories(req, found)
+	_, err := fs.Stat(h.Root, "etc/mtab")
+	j.checkSpace = err == nil
 	return j, found
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -132,6 +133,9 @@ func (r *run) prepareKeyring(ctx context.Context, fingerprints []string) error {
 	if err := r.tools(ctx, r.trust(r.gpgDir(), fingerprints)); err != nil {
 		return err
 	}
+	if err := r.forbidLookups(); err != nil {
+		return err
+	}
 	lines, err := r.output(ctx, listTrust(r.gpgDir()))
 	if err != nil {
 		return err
@@ -147,6 +151,21 @@ func (r *run) prepareKeyring(ctx context.Context, fingerprints []string) error {
 		if err := cache.keep(digest, r.gpgDir()); err != nil {
 			r.report.Warning(err.Error(), "the keyring is prepared again next time")
 		}
+	}
+	return nil
+}
+
+// forbidLookups keeps pacman from asking key servers and the mail domains of
+// packagers for keys that it does not have: it does so where nobody can be asked
+// whether it should, and could not trust what it gets anyway.
+func (r *run) forbidLookups() error {
+	f, err := os.OpenFile(filepath.Join(r.gpgDir(), "gpg.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("keyring: %w", err)
+	}
+	_, err = f.WriteString("disable-dirmngr\nno-auto-key-locate\n")
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("keyring: %w", err)
 	}
 	return nil
 }
