@@ -27,6 +27,7 @@ func TestAMirrorInADirectoryIsAllThatIsNeeded(t *testing.T) {
 		t.Fatalf("%+v", err)
 	}
 	fillMirror(t, strings.TrimPrefix(mirror, "file://"), req.CacheDirectory)
+	t.Run("ubuntu", func(t *testing.T) { checkUbuntu(t, req.CacheDirectory) })
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
