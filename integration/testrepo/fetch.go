@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -167,15 +166,4 @@ func splitList(list []string) (wanted, alone []string) {
 		wanted = append(wanted, line)
 	}
 	return wanted, alone
-}
-
-// missing tells which of the programs this machine lacks.
-func missing(programs ...string) []string {
-	var all []string
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			all = append(all, p)
-		}
-	}
-	return all
 }

@@ -52,6 +52,7 @@ func newSigner(ctx context.Context, dir, now string) (*signer, error) {
 		return nil, fmt.Errorf("make a home for gpg: %w", err)
 	}
 	if err := s.startAgent(ctx); err != nil {
+		s.close()
 		return nil, err
 	}
 	return s, nil
@@ -75,16 +76,16 @@ func (s *signer) startAgent(ctx context.Context) error {
 				ready <- err
 				return nil
 			}
+			s.end = func() {
+				_ = agent.Process.Kill() // already gone is as good
+				<-ended
+			}
 			_, err := io.ReadFull(out, make([]byte, len("ready")))
 			ready <- err
 			_ = agent.Wait() // it ends by being killed
 			return nil
 		})
 	}()
-	s.end = func() {
-		_ = agent.Process.Kill() // already gone is as good
-		<-ended
-	}
 	if err := <-ready; err != nil {
 		return fmt.Errorf("start gpg-agent: %w", err)
 	}

@@ -49,23 +49,118 @@ func TestDnfInstallsAFedoraThatBoots(t *testing.T) {
 // scriptlets ran, which make the users.
 func looksRight(t *testing.T, tree, id, release string) {
 	t.Helper()
-	read := func(name string) []string {
-		text, err := os.ReadFile(filepath.Join(tree, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Split(string(text), "\n")
-	}
-	osRelease := read("usr/lib/os-release")
-	if !slices.Contains(osRelease, "ID="+id) || release != "" && !slices.Contains(osRelease, "VERSION_ID="+release) {
-		t.Errorf("os-release is %q", osRelease)
-	}
-	users := read("etc/passwd")
+	namesItself(t, tree, id, release)
+	users := lines(t, filepath.Join(tree, "etc/passwd"))
 	for _, user := range []string{"root", "systemd-network", "systemd-resolve", "messagebus", "sshd", "nobody"} {
 		if !slices.ContainsFunc(users, func(line string) bool { return strings.HasPrefix(line, user+":") }) {
 			t.Errorf("there is no user %s in %q", user, users)
 		}
 	}
+}
+
+// namesItself checks the os-release of a tree; release may be empty.
+func namesItself(t *testing.T, tree, id, release string) {
+	t.Helper()
+	osRelease := lines(t, filepath.Join(tree, "usr/lib/os-release"))
+	if !slices.Contains(osRelease, "ID="+id) || release != "" && !slices.Contains(osRelease, "VERSION_ID="+release) {
+		t.Errorf("os-release is %q", osRelease)
+	}
+}
+
+func lines(t *testing.T, name string) []string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(string(text), "\n")
+}
+
+func TestRepositoriesAreServedOverHTTP(t *testing.T) {
+	t.Run("arch", func(t *testing.T) {
+		r := Arch(t)
+		// One has a colon in its file name, the other is in extra.
+		if _, said, err := installArch(t, r, r.Serve(t), "Required", "gawk", ExtraPackage); err != nil {
+			t.Errorf("%v\n%s", err, said)
+		}
+	})
+	t.Run("fedora", func(t *testing.T) {
+		r := Fedora(t)
+		if _, said, err := installFedora(t, r, r.Serve(t), FedoraRelease, "1", "gawk", ExtraPackage); err != nil {
+			t.Errorf("%v\n%s", err, said)
+		}
+	})
+}
+
+// What a host needs that runs nspawn-build itself.
+func TestHostsCanBeMade(t *testing.T) {
+	programs := []string{
+		"systemd-nspawn", "machinectl", "nft", "ip", "ssh", "sshpass", "gpg", "gpgv", "tar", "zstd", "ps", "ping", "sudo", "mount",
+	}
+	has := func(t *testing.T, tree string, more ...string) {
+		t.Helper()
+		for _, p := range slices.Concat(programs, more) {
+			// In the tree, so that the libraries are found missing that are.
+			out, err := exec.Command("chroot", tree, "sh", "-c", `ldd "$(command -v "$1")" 2>&1`, "sh", p).CombinedOutput()
+			if strings.Contains(string(out), "not found") || err != nil && !strings.Contains(string(out), "not a dynamic executable") {
+				t.Errorf("%s: %v: %s", p, err, out)
+			}
+		}
+	}
+	t.Run("arch", func(t *testing.T) {
+		r := Arch(t)
+		tree, said, err := installArch(t, r, r.Mirror(), "Required",
+			"base", "openssh", "arch-install-scripts", "nftables", "sshpass", "sudo", "iputils", "gnupg", "tar", "zstd")
+		if err != nil {
+			t.Fatalf("%v\n%s", err, said)
+		}
+		has(t, tree, "pacman", "pacman-key", "pacstrap", "arch-chroot")
+	})
+	t.Run("fedora", func(t *testing.T) {
+		r := Fedora(t)
+		tree, said, err := installFedora(t, r, r.Mirror(), FedoraRelease, "1", append([]string{
+			"systemd-container", "dnf", "rpm", "nftables", "openssh-clients", "sshpass", "procps-ng", "sudo", "iputils", "gnupg2", "tar", "zstd",
+		}, FedoraPackages...)...)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, said)
+		}
+		has(t, tree, "dnf", "dnf5", "rpm")
+	})
+}
+
+func TestARepositoryIsMadeOnce(t *testing.T) {
+	for _, get := range []func(testing.TB) *Repo{Arch, Fedora} {
+		first := get(t)
+		before, err := os.Stat(first.Keyring)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := get(t)
+		after, err := os.Stat(again.Keyring)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again.Dir != first.Dir || again.Fingerprint != first.Fingerprint || !os.SameFile(before, after) {
+			t.Errorf("it was made again: %+v, before %+v", again, first)
+		}
+	}
+}
+
+func TestARealMirrorIsTakenAsItIs(t *testing.T) {
+	const mirror = "https://mirror.example.org/$repo/os/$arch"
+	t.Setenv("NSPAWN_BUILD_TEST_ARCH_MIRROR", mirror)
+	r := Arch(t)
+	if r.Mirror() != mirror || r.Serve(t) != mirror || r.Keyring != "" || r.Fingerprint != "" {
+		t.Errorf("got %+v", r)
+	}
+	t.Run("and has no flaws", func(t *testing.T) {
+		t.Cleanup(func() {
+			if !t.Skipped() {
+				t.Error("it was given a flaw")
+			}
+		})
+		r.Flawed(t, WrongKey)
+	})
 }
 
 // boots boots a tree as a machine of a test host, and requires that all of its

@@ -17,9 +17,8 @@ const buildTime = "1735689600"
 
 // tool is a program to run in a directory, with more in its environment.
 type tool struct {
-	dir   string
-	env   []string
-	stdin *os.File
+	dir string
+	env []string
 }
 
 // run runs a program and returns what it printed on standard output. The
@@ -29,9 +28,6 @@ func (o tool) run(ctx context.Context, name string, args ...string) (string, err
 	cmd := exec.CommandContext(ctx, name, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = o.dir, &stdout, &stderr, 10*time.Second
-	if o.stdin != nil {
-		cmd.Stdin = o.stdin
-	}
 	cmd.Env = append(os.Environ(), append([]string{"LC_ALL=C", "SOURCE_DATE_EPOCH=" + buildTime}, o.env...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
 	if err := onOwnThread(cmd.Run); err != nil {
