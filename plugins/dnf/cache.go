@@ -66,8 +66,7 @@ func (r *run) trimDownloads(installed []sdk.Package) {
 	}
 	names := map[string]bool{}
 	for _, p := range installed {
-		_, version, _ := strings.Cut(p.Version, ":")
-		names[p.Name+"-"+version+"."+p.Architecture+".rpm"] = true
+		names[p.Name+"-"+withoutEpoch(p.Version)+"."+p.Architecture+".rpm"] = true
 	}
 	err := r.cached.store.Trim(r.cached.key, func(file string) bool {
 		return !strings.HasSuffix(file, ".rpm") || names[path.Base(file)]

@@ -19,6 +19,12 @@ var symptoms = append(slices.Clone(sdk.SymptomsOfDisk), []sdk.Symptom{
 		Hint:    "free some space, or choose another place with --directory",
 	},
 	{
+		Says:    regexp.MustCompile(`^Error opening (/\S+): No such file or directory`),
+		Code:    sdk.CodeMirror,
+		Message: "the mirror lacks the file %s",
+		Hint:    "it may just be updating: try again in some minutes, or another --mirror",
+	},
+	{
 		Says:    regexp.MustCompile(`repomd\.xml\.asc|repomd\.xml GPG signature verification error|Error verifying signature|Bad (?:PGP|GPG|OpenPGP) signature|signature verification (?:error|failed)`),
 		Code:    sdk.CodeVerification,
 		Message: "the index of the repository is not signed as it should be",
@@ -64,7 +70,7 @@ var symptoms = append(slices.Clone(sdk.SymptomsOfDisk), []sdk.Symptom{
 		Hint:    "check the network of this host, or use another --mirror",
 	},
 	{
-		Says: regexp.MustCompile(`Status code: [0-9]+ for (\S+)|(?:Couldn.t open (?:a )?file|Could not read a file:// file) for (\S+)|` +
+		Says: regexp.MustCompile(`Status code: [0-9]+ for (\S+)|Could(?:n.t| not) read a file:// file for (\S+)|` +
 			`(?:Error downloading|Failed to download) (?:packages|files|metadata)|Cannot download (\S+)|Cannot prepare internal mirrorlist|` +
 			`No more mirrors to try|All mirrors were tried|Cannot load metalink|[Ff]ailed to (?:load|download) metadata (?:from|for)|Yum repo downloading error|` +
 			`Invalid (?:repomd|metalink|xml)|Cannot open (\S*repomd\.xml)`),

@@ -56,15 +56,21 @@ func (r *run) verify(ctx context.Context) ([]sdk.Package, error) {
 	return packages, nil
 }
 
+// withoutEpoch is the version and release of a package, as in the name of its
+// file.
+func withoutEpoch(version string) string {
+	if _, rest, ok := strings.Cut(version, ":"); ok {
+		return rest
+	}
+	return version
+}
+
 // missingPackages lists those of the asked for packages that are not there under
 // that name, with a version or an architecture after it or not.
 func missingPackages(asked []string, packages []sdk.Package) []string {
 	names := map[string]bool{}
 	for _, p := range packages {
-		_, version, ok := strings.Cut(p.Version, ":")
-		if !ok {
-			version = p.Version
-		}
+		version := withoutEpoch(p.Version)
 		bare := version[:max(strings.LastIndexByte(version, '-'), 0)]
 		for _, name := range []string{p.Name, p.Name + "-" + bare, p.Name + "-" + version} {
 			names[name], names[name+"."+p.Architecture] = true, true
