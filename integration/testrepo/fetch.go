@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // suite is the Debian release that everything is made of: the first whose
@@ -19,29 +20,29 @@ const archiveKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 // debs returns a directory with everything on debs.list. It is fetched once,
 // and stays as it is until the list or the mirror changes.
 func debs(ctx context.Context) (string, error) {
-	mirror, err := debianMirror(ctx)
-	if err != nil {
-		return "", err
-	}
-	settings, err := aptSettings(ctx)
+	mirror, err := debianMirror()
 	if err != nil {
 		return "", err
 	}
 	list := readList("debs.list")
 	return cached(ctx, "debs-"+suite, append([]string{mirror}, list...), func(dir string) error {
+		settings, err := aptSettings(ctx)
+		if err != nil {
+			return err
+		}
 		return fetch(ctx, dir, mirror, settings, list)
 	})
 }
 
 // debianMirror is where this machine has its own release from, which is the
-// only place that the name of a mirror comes from.
-func debianMirror(ctx context.Context) (string, error) {
+// only place that the name of a mirror comes from. apt takes a second to tell.
+var debianMirror = sync.OnceValues(func() (string, error) {
 	release, err := codename("/etc/os-release")
 	if err != nil {
 		return "", err
 	}
 	// Without --no-release-info only targets are shown that were fetched before.
-	out, err := tool{}.run(ctx, "apt-get", "indextargets", "--no-release-info",
+	out, err := tool{}.run(context.Background(), "apt-get", "indextargets", "--no-release-info",
 		"--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages")
 	if err != nil {
 		return "", fmt.Errorf("ask apt for its sources: %w", err)
@@ -52,7 +53,7 @@ func debianMirror(ctx context.Context) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("apt's sources name no mirror of %s main", release)
-}
+})
 
 // codename is VERSION_CODENAME of an os-release file.
 func codename(osRelease string) (string, error) {
@@ -122,8 +123,11 @@ func fetch(ctx context.Context, dir, mirror, settings string, list []string) err
 		return err
 	}
 	found, err := filepath.Glob(filepath.Join(archives, "*.deb"))
-	if err != nil || len(found) == 0 {
-		return fmt.Errorf("apt fetched nothing: %w", err)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return errors.New("apt fetched nothing")
 	}
 	for _, deb := range found {
 		if err := os.Rename(deb, filepath.Join(dir, filepath.Base(deb))); err != nil {

@@ -218,8 +218,11 @@ func (s *signer) spoilFedora(ctx context.Context, mirror string, f Flaw) error {
 // one is the path that matches, when it is the only one.
 func one(pattern string) (string, error) {
 	found, err := filepath.Glob(pattern)
-	if err != nil || len(found) != 1 {
-		return "", fmt.Errorf("%s: %d files in place of one: %w", pattern, len(found), err)
+	if err != nil {
+		return "", err
+	}
+	if len(found) != 1 {
+		return "", fmt.Errorf("%s: %d files in place of one", pattern, len(found))
 	}
 	return found[0], nil
 }

@@ -96,8 +96,8 @@ func (s *signer) startAgent(ctx context.Context) error {
 // where that is elsewhere: below /run/user, if there is one.
 func (s *signer) close() {
 	s.end()
-	_, _ = tool{}.run(context.Background(), "gpgconf", "--homedir", s.home, "--remove-socketdir") // there may be none
-	_ = os.RemoveAll(s.home)                                                                      // what stays goes with the directory that it is in
+	_ = exec.Command("gpgconf", "--homedir", s.home, "--remove-socketdir").Run() // there may be none
+	_ = os.RemoveAll(s.home)                                                     // what stays goes with the directory that it is in
 }
 
 func (s *signer) env() []string { return []string{"GNUPGHOME=" + s.home} }
