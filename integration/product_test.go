@@ -120,7 +120,7 @@ var questions = []struct{ what, command, want string }{
 			printf 'GET / HTTP/1.0\r\nHost: ` + testhost.OutsideName + `\r\n\r\n' >&3 && tail -n1 <&3`,
 		strings.TrimSpace(testhost.OutsideText),
 	},
-	{"its name", "hostname", "NAME"},
+	{"its name", "uname -n", "NAME"},
 	{"its address", "ip -4 -o address show dev host0", "ADDRESS"},
 }
 

@@ -132,6 +132,9 @@ func (d debian) mmdebstrap(ctx context.Context, suite string, packages []string,
 	if d.main.SignedBy != "" {
 		args = append(args, "--keyring="+d.main.SignedBy)
 	}
+	for setting := range strings.Lines(d.settings) {
+		args = append(args, "--aptopt="+strings.TrimSpace(setting))
+	}
 	cmd := exec.CommandContext(ctx, "mmdebstrap", append(args, suite, target, d.main.URI.String())...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
