@@ -18,6 +18,7 @@ import (
 const (
 	exitDone        = 0
 	exitUsage       = 2
+	exitHost        = 3
 	exitBootstrap   = 4
 	exitBoot        = 6
 	exitExists      = 8

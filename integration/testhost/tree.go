@@ -147,7 +147,7 @@ func (d debian) mmdebstrap(ctx context.Context, suite string, packages []string,
 }
 
 // hostFiles says what asHost writes, for the key of the cache.
-const hostFiles = hostNetwork + hostResolver
+const hostFiles = hostNetwork + hostResolver + "modules-load masked"
 
 const hostNetwork = `[Match]
 Name=` + hostLink + `
@@ -193,8 +193,14 @@ func configure(tree string) error {
 			return err
 		}
 	}
-	if err := os.Symlink("../run/systemd/resolve/stub-resolv.conf", filepath.Join(tree, "etc/resolv.conf")); err != nil {
-		return fmt.Errorf("make a tree that of a host: %w", err)
+	for name, to := range map[string]string{
+		"etc/resolv.conf": "../run/systemd/resolve/stub-resolv.conf",
+		// The kernel is not the host's, and has no modules for it.
+		"etc/systemd/system/systemd-modules-load.service": "/dev/null",
+	} {
+		if err := os.Symlink(to, filepath.Join(tree, name)); err != nil {
+			return fmt.Errorf("make a tree that of a host: %w", err)
+		}
 	}
 	out, err := exec.Command("systemctl", "--root="+tree, "--quiet", "enable", "systemd-networkd", "systemd-resolved").CombinedOutput()
 	if err != nil {

@@ -94,42 +94,6 @@ func TestRepositoriesAreServedOverHTTP(t *testing.T) {
 	})
 }
 
-// What a host needs that runs nspawn-build itself.
-func TestHostsCanBeMade(t *testing.T) {
-	programs := []string{
-		"systemd-nspawn", "machinectl", "nft", "ip", "ssh", "sshpass", "gpg", "gpgv", "tar", "zstd", "ps", "ping", "sudo", "mount",
-	}
-	has := func(t *testing.T, tree string, more ...string) {
-		t.Helper()
-		for _, p := range slices.Concat(programs, more) {
-			// In the tree, so that the libraries are found missing that are.
-			out, err := exec.Command("chroot", tree, "sh", "-c", `ldd "$(command -v "$1")" 2>&1`, "sh", p).CombinedOutput()
-			if strings.Contains(string(out), "not found") || err != nil && !strings.Contains(string(out), "not a dynamic executable") {
-				t.Errorf("%s: %v: %s", p, err, out)
-			}
-		}
-	}
-	t.Run("arch", func(t *testing.T) {
-		r := Arch(t)
-		tree, said, err := installArch(t, r, r.Mirror(), "Required",
-			"base", "openssh", "arch-install-scripts", "nftables", "sshpass", "sudo", "iputils", "gnupg", "tar", "zstd")
-		if err != nil {
-			t.Fatalf("%v\n%s", err, said)
-		}
-		has(t, tree, "pacman", "pacman-key", "pacstrap", "arch-chroot")
-	})
-	t.Run("fedora", func(t *testing.T) {
-		r := Fedora(t)
-		tree, said, err := installFedora(t, r, r.Mirror(), FedoraRelease, "1", append([]string{
-			"systemd-container", "dnf", "rpm", "nftables", "openssh-clients", "sshpass", "procps-ng", "sudo", "iputils", "gnupg2", "tar", "zstd",
-		}, FedoraPackages...)...)
-		if err != nil {
-			t.Fatalf("%v\n%s", err, said)
-		}
-		has(t, tree, "dnf", "dnf5", "rpm")
-	})
-}
-
 func TestARepositoryIsMadeOnce(t *testing.T) {
 	for _, get := range []func(testing.TB) *Repo{Arch, Fedora} {
 		first := get(t)
