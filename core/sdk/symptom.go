@@ -23,7 +23,7 @@ type Symptom struct {
 // tool passes on from the C library.
 var SymptomsOfDisk = []Symptom{
 	{
-		Says:    regexp.MustCompile(`No space left on device|[Nn]ot enough (?:free )?(?:disk )?space|don't have enough free space|`+
+		Says: regexp.MustCompile(`No space left on device|[Nn]ot enough (?:free )?(?:disk )?space|don't have enough free space|` +
 			`Failed writing received data to disk`), // libcurl's, about a download,
 		Code:    CodeDisk,
 		Message: "the disk is full",
