@@ -178,7 +178,7 @@ func (s *signer) spoilFedora(ctx context.Context, mirror string, f Flaw) error {
 	if err != nil {
 		return err
 	}
-	files := []string{victim}
+	var files []string
 	switch f {
 	case MislabeledRelease:
 		return os.Symlink(FedoraRelease, filepath.Join(mirror, FedoraPreviousRelease))
