@@ -77,6 +77,16 @@ func (h host) engines() []engine {
 	return all
 }
 
+// mute is a program that should be a dnf and does not answer.
+func (h host) mute() string {
+	for _, program := range []string{engineFive, engineFour} {
+		if h.Find(program) != "" && h.version(program) == "" {
+			return program
+		}
+	}
+	return ""
+}
+
 // machines are the architectures that the distributions are made for, as `uname
 // -m` and dnf call them.
 var machines = []string{"x86_64", "aarch64", "ppc64le", "s390x"}

@@ -131,15 +131,6 @@ func (j *job) resolveRepositories(mirrors []string, found *sdk.Findings) {
 	j.mirrors = mirrors
 }
 
-// localPath is the directory of a file:// address, and "" of any other.
-func localPath(address string) string {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "file" {
-		return ""
-	}
-	return u.Path
-}
-
 // onlyHere reports whether nobody but this host can reach an address.
 func onlyHere(address string) bool {
 	u, err := url.Parse(address)

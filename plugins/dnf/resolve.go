@@ -139,7 +139,11 @@ func (h host) resolveTools(j *job, found *sdk.Findings) {
 		case engineFour:
 			packages, what = map[string]string{sdk.FamilyDebian: "dnf", sdk.FamilyFedora: "dnf4"}, "dnf 4 is not"
 		}
-		found.Missing("options."+optionEngine, what+" installed on this host", h.InstallHint(packages))
+		if mute := h.mute(); mute != "" {
+			found.Missing("options."+optionEngine, mute+" is installed, and does not tell its version", "see what `"+mute+" --version` says")
+		} else {
+			found.Missing("options."+optionEngine, what+" installed on this host", h.InstallHint(packages))
+		}
 	} else {
 		j.options[optionEngine] = engineFour
 		if j.engine.five {
