@@ -74,7 +74,7 @@ func (c keyringCache) restore(digest, to string) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(to, header.Name), content, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(to, header.Name), content, 0o644); err != nil { //nolint:gosec // G305: one of keyringFiles
 			return err
 		}
 	}

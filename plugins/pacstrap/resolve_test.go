@@ -52,7 +52,8 @@ func TestWhatIsWrongIsSaidBeforeAnythingIsTouched(t *testing.T) {
 		"base URL":              {debianHost(), mirror("https://a.example.org/arch/"), "mirrors", "no $repo", "'https://a.example.org/arch/$repo/os/$arch'"},
 		"variables eaten":       {debianHost(), mirror("https://a.example.org//os/"), "mirrors", "no $repo", "single quotes"},
 		"mirror of another day": {
-			debianHost(), sdk.Request{Release: "2024/02/29", Mirrors: []string{"https://a.example.org/2024/03/01/$repo"}},
+			debianHost(),
+			sdk.Request{Release: "2024/02/29", Mirrors: []string{"https://a.example.org/2024/03/01/$repo"}},
 			"mirrors", `"2024/02/29"`, "archive.archlinux.org/repos/2024/02/29/",
 		},
 		"package as an option":   {debianHost(), packages("--dbonly"), "packages", `"--dbonly"`, "git"},
