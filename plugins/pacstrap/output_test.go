@@ -228,9 +228,15 @@ func FuzzParseKeys(f *testing.F) {
 func FuzzProgressNeverExceedsItsTotal(f *testing.F) {
 	f.Add("Packages (2) a b\n:: Processing package changes...\ninstalling a...\n:: Running post-transaction hooks...\n(1/2) x...")
 	f.Fuzz(func(t *testing.T, text string) {
-		i := &installation{report: &sdktest.Recorder{}}
-		for _, line := range strings.Split(text, "\n") {
+		var recorder sdktest.Recorder
+		i := &installation{report: &recorder}
+		for line := range strings.SplitSeq(text, "\n") {
 			i.line(line)
+		}
+		for _, e := range recorder.Events() {
+			if p := e.Progress; p.Total > 0 && p.Done > p.Total {
+				t.Errorf("%d of %d", p.Done, p.Total)
+			}
 		}
 	})
 }
