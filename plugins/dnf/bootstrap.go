@@ -87,6 +87,7 @@ func (r *run) fill(ctx context.Context, mounts *target.Mounts) ([]sdk.Package, e
 	if err := r.runDNF(ctx, r.install(), progress.installing); err != nil {
 		return nil, err
 	}
+	progress.enter(phaseVerify)
 	if err := r.tool(ctx, r.makeUsers(), nil); err != nil {
 		return nil, err
 	}

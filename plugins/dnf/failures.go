@@ -31,7 +31,7 @@ var symptoms = append(slices.Clone(sdk.SymptomsOfDisk), []sdk.Symptom{
 		Hint:    "the mirror may have been altered, or signs no index (then leave out --option " + optionSignatures + "=required); check --mirror and --keyring",
 	},
 	{
-		Says: regexp.MustCompile(`(?:Public key|The GPG keys?|GPG key|OpenPGP key|The OpenPGP keys?).*(?:not installed|not correct|already installed but they are not correct|is not trusted)` +
+		Says: regexp.MustCompile(`Public key for (\S+) is not installed|Package (\S+) is not signed|(?:Public key|The GPG keys?|GPG key|OpenPGP key|The OpenPGP keys?).*(?:not installed|not correct|already installed but they are not correct|is not trusted)` +
 			`|Key import failed|No(?:ne of the| corresponding) key|not signed with any of the|Import of (?:the )?key|no signature|is not signed|not signed` +
 			`|Failing package is: (\S+)`),
 		Code:    sdk.CodeVerification,

@@ -3,10 +3,13 @@
 package main
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,7 +23,11 @@ import (
 func TestAMachineIsMade(t *testing.T) {
 	repository := testrepo.Fedora(t)
 	req := request(t, repository)
-	req.Mirrors = []string{repository.Serve(t)}
+	var fetched atomic.Int64
+	if repository.Dir == "" {
+		t.Skip("what a real mirror is asked for cannot be counted")
+	}
+	req.Mirrors = []string{counting(t, repository, &fetched)}
 	req.Packages = []string{testrepo.ExtraPackage}
 	facts, recorder, err := bootstrap(t, req)
 	if err != nil {
@@ -31,18 +38,18 @@ func TestAMachineIsMade(t *testing.T) {
 	if !slices.ContainsFunc(facts.Packages, func(p sdk.Package) bool { return p.Name == testrepo.ExtraPackage }) {
 		t.Errorf("%s is not among the packages", testrepo.ExtraPackage)
 	}
-	if n := fetchedPackages(recorder.Lines()); n != len(facts.Packages) {
+	if n := int(fetched.Swap(0)); n != len(facts.Packages) {
 		t.Errorf("%d packages were fetched, want %d", n, len(facts.Packages))
 	}
 
 	spoilCache(t, req.CacheDirectory)
 	makeEmpty(t, req.Target, req.WorkDirectory)
-	again, recorder, err := bootstrap(t, req)
+	again, _, err := bootstrap(t, req)
 	if err != nil {
 		t.Fatalf("from the cache: %+v", err)
 	}
 	checkTree(t, req, again)
-	if n := fetchedPackages(recorder.Lines()); n != 1 {
+	if n := fetched.Load(); n != 1 {
 		t.Errorf("%d packages were fetched although the cache had all but one", n)
 	}
 	if diff := cmp.Diff(facts, again); diff != "" {
@@ -50,17 +57,18 @@ func TestAMachineIsMade(t *testing.T) {
 	}
 }
 
-// fetchedPackages counts the packages that dnf says it has fetched.
-func fetchedPackages(lines []string) int {
-	names := map[string]bool{}
-	for _, line := range lines {
-		if m := fetched.FindStringSubmatch(line); m != nil && m[3]+m[6] != "Total" {
-			names[m[3]+m[6]] = true
-		} else if name, _, ok := strings.Cut(line, ".rpm "); ok {
-			names[name] = true // a single one is not numbered
+// counting serves a repository and counts the packages that are asked for.
+func counting(t *testing.T, repository *testrepo.Repo, packages *atomic.Int64) string {
+	t.Helper()
+	files := http.FileServer(http.Dir(repository.Dir))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, ".rpm") {
+			packages.Add(1)
 		}
-	}
-	return len(names)
+		files.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL + "/$releasever/$basearch"
 }
 
 // spoilCache alters one package in the cache, the largest.

@@ -25,6 +25,7 @@ const unitPackages = "packages"
 //	  Installing       : glibc-2.41-1.fc42.x86_64                  9/166
 //	  Verifying        : bash-5.2.37-1.fc42.x86_64                 2/166
 //
+// where 4.23 does not verify any more,
 // and dnf5, which cuts long names off:
 //
 //	[ 12/166] bash-0:5.2.37-1.fc42.x86_64 100% |   1.2 MiB/s | 660.0 KiB |  00m00s
