@@ -70,3 +70,62 @@ func TestKeysThatAreNotTheDistributionsAreNotTaken(t *testing.T) {
 	}
 	nothingLeft(t, h, before)
 }
+
+// TestWhatAHostLacksIsInstalledByItsOwnPackageManager runs what the quickstart
+// begins with.
+func TestWhatAHostLacksIsInstalledByItsOwnPackageManager(t *testing.T) {
+	for _, c := range []struct {
+		distribution
+		configure, remove, program string
+	}{
+		{
+			arch, "echo 'Server = http://" + arch.site + "/" + arch.layout + "' >/etc/pacman.d/mirrorlist",
+			"pacman -Rdd --noconfirm arch-install-scripts", "pacstrap",
+		},
+		{
+			fedora, "rm -f /etc/yum.repos.d/*; printf '[fedora]\\nname=f\\nbaseurl=http://" + fedora.site + "/" + fedora.release +
+				"/x86_64\\ngpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-fedora-" + fedora.release + "-primary\\ngpgcheck=1\\n' >/etc/yum.repos.d/fedora.repo",
+			"rpm --erase --nodeps openssh-clients", "ssh",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := testhost.StartDirect(t, options(t, testhost.Options{Tree: c.open(t).Host(t)}, c.distribution))
+			for _, script := range []string{"install-deps", "find-go"} {
+				h.CopyIn(t, "../packaging/"+script, "/srv/packaging/"+script)
+			}
+			h.MustRun(t, "sh", "-ec", c.configure)
+			h.MustRun(t, "sh", "-ec", c.remove)
+			if r := h.Run(t, "sh", "-c", "command -v "+c.program); r.Exit == 0 {
+				t.Fatalf("it is there still: %s", r)
+			}
+			r := want(t, exitDone, h.Run(t, "sh", "/srv/packaging/install-deps", "run"))
+			if !strings.Contains(r.Stdout, "is missing: ") {
+				t.Errorf("it does not say what is missing: %s", r)
+			}
+			h.MustRun(t, "sh", "-c", "command -v "+c.program)
+			again := want(t, exitDone, h.Run(t, "sh", "/srv/packaging/install-deps", "run"))
+			if !strings.Contains(again.Stdout, "nothing is missing") {
+				t.Errorf("the second time it says %s", again)
+			}
+		})
+	}
+}
+
+// TestAHostWithoutNetworkdRunsMachinesDirectly is what the quickstart does where
+// another program has the host's network.
+func TestAHostWithoutNetworkdRunsMachinesDirectly(t *testing.T) {
+	h := installFixture(t, testhost.Start(t, testhost.Options{}))
+	h.MustRun(t, "systemctl", "stop", "systemd-networkd.socket", "systemd-networkd.service")
+	before := h.Snapshot(t)
+	r := want(t, exitHost, h.Run(t, fixture("box")...))
+	if !strings.Contains(r.Stderr, "systemd-networkd.service does not run") {
+		t.Errorf("it does not say why: %s", r)
+	}
+	m := create(t, h, fixture("box", "--driver", "direct", "--dns", testhost.OutsideAddress)...) // networkd knew it for the host
+	checkMachine(t, h, m)
+	if r := h.Run(t, "systemctl", "is-active", "systemd-networkd.service"); r.Exit == 0 {
+		t.Errorf("networkd was started: %s", r)
+	}
+	destroy(t, h, "box")
+	nothingLeft(t, h, before)
+}
