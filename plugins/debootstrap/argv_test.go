@@ -1,40 +1,15 @@
 package main
 
 import (
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
 	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/aptsource"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-// golden compares got with a file of testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got), -update writes it anew:\n%s", file, diff)
-	}
-}
 
 // shown writes commands one argument a line, so that a change shows as such.
 func shown(commands [][]string) string {
@@ -83,16 +58,16 @@ func TestCommandsAreAsAgreed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, "argv/"+c.name+".golden", shown(plan.Commands))
+			sdktest.Golden(t, "argv/"+c.name+".golden", shown(plan.Commands))
 		})
 	}
 }
 
 func TestTheConfigurationOfAptIsAsAgreed(t *testing.T) {
 	j := &job{architecture: "amd64", target: "/srv/tree"}
-	golden(t, "apt/outside.golden", j.outsideConfig(true, nil))
-	golden(t, "apt/outside-unsandboxed.golden", j.outsideConfig(false, hostLogins()))
-	golden(t, "apt/tree.golden", treeConfig([]string{`Acquire::http::Proxy "http://proxy.example.org:3128";`}))
+	sdktest.Golden(t, "apt/outside.golden", j.outsideConfig(true, nil))
+	sdktest.Golden(t, "apt/outside-unsandboxed.golden", j.outsideConfig(false, hostLogins()))
+	sdktest.Golden(t, "apt/tree.golden", treeConfig([]string{`Acquire::http::Proxy "http://proxy.example.org:3128";`}))
 }
 
 func TestOnlySettingsForReachingMirrorsAreTakenFromTheHost(t *testing.T) {
@@ -138,7 +113,7 @@ func TestSourcesAreWrittenForEachReader(t *testing.T) {
 			b.WriteString("--- machine\n" + renderFor(j, j.inMachine()))
 			b.WriteString("--- outside\n" + renderFor(j, j.fromOutside()))
 			b.WriteString("--- inside\n" + renderFor(j, j.fromInside()))
-			golden(t, "sources/"+name+".golden", b.String())
+			sdktest.Golden(t, "sources/"+name+".golden", b.String())
 		})
 	}
 }

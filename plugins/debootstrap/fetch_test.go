@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
 	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/blobs"
 )
 
 // withCache is a run in a tree that has files, and a cache that holds text.
 func withCache(t *testing.T, files map[string]string, text string) (*run, download) {
 	t.Helper()
-	r, _ := runIn(t, plant(t, files), sdk.Request{Distro: "debian", Release: "trixie"})
+	r, _ := runIn(t, sdktest.Plant(t, files), sdk.Request{Distro: "debian", Release: "trixie"})
 	store, err := blobs.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +43,7 @@ func TestPackagesComeOutOfTheCache(t *testing.T) {
 			if err != nil || !complete {
 				t.Errorf("complete: %v, %v", complete, err)
 			}
-			if got := planted(t, r.target)[place]; got != "a package" {
+			if got := sdktest.Planted(t, r.target)[place]; got != "a package" {
 				t.Errorf("there is now %q", got)
 			}
 			absent := download{name: "y_1_all.deb", digest: file.digest[:63] + "x"}
@@ -91,13 +92,13 @@ func TestIndexesAreSharedOnlyByJobsThatTrustTheSame(t *testing.T) {
 		"engine":     {Distro: "debian", Release: "trixie", Options: option(optionEngine, engineDebootstrap)},
 		"i386":       {Distro: "debian", Release: "trixie", Architecture: "i686"},
 	} {
-		r, a := runIn(t, plant(t, nil), req)
+		r, a := runIn(t, sdktest.Plant(t, nil), req)
 		key := r.indexKey(a)
 		if other, there := keys[key]; there {
 			t.Errorf("%s shares its indexes with %s", name, other)
 		}
 		keys[key] = name
-		again, b := runIn(t, plant(t, nil), req)
+		again, b := runIn(t, sdktest.Plant(t, nil), req)
 		if again.indexKey(b) != key {
 			t.Errorf("%s does not find its own indexes", name)
 		}

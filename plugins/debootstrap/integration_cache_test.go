@@ -42,7 +42,7 @@ func TestTheSecondTimeOnlyWhatWasAlteredIsDownloaded(t *testing.T) {
 		for _, engine := range engines {
 			t.Run(engine, func(t *testing.T) {
 				t.Parallel()
-				need(t, engine)
+				sdktest.NeedTools(t, engine)
 				facts := twice(t, engine)
 				mu.Lock()
 				defer mu.Unlock()
@@ -119,7 +119,7 @@ func alterBlobOf(t *testing.T, cache, name string) {
 // packages without privileges.
 func TestJobsAtTheSameTimeShareTheCache(t *testing.T) {
 	t.Parallel()
-	need(t, engineMmdebstrap)
+	sdktest.NeedTools(t, engineMmdebstrap)
 	var jobs sync.WaitGroup
 	client := sdktest.Start(t, newPlugin())
 	base := request(t, "debian", "trixie")
@@ -128,7 +128,7 @@ func TestJobsAtTheSameTimeShareTheCache(t *testing.T) {
 		req := base
 		req.JobID, req.Target, req.WorkDirectory = fmt.Sprint(req.JobID, i), fmt.Sprint(req.Target, i), fmt.Sprint(req.WorkDirectory, i)
 		makeEmpty(t, req.Target, req.WorkDirectory)
-		for directory := req.Target; directory != filepath.Dir(os.Getenv(scratchVariable)); directory = filepath.Dir(directory) {
+		for directory := req.Target; directory != filepath.Dir(sdktest.Scratch()); directory = filepath.Dir(directory) {
 			if err := os.Chmod(directory, 0o755); err != nil {
 				t.Fatal(err)
 			}

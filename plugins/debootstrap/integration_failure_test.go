@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
 	"github.com/nspawn-build/nspawn-build/core/sdk/target"
 )
 
@@ -47,7 +48,7 @@ func localRelease(t *testing.T, edit func([]byte) []byte) string {
 	if own.URI == "" {
 		t.Skip("this host is not Debian, so there is no mirror to take a signed release from")
 	}
-	mirror := filepath.Join(os.Getenv(scratchVariable), strings.ReplaceAll(t.Name(), "/", "-")+"-mirror")
+	mirror := filepath.Join(sdktest.Scratch(), strings.ReplaceAll(t.Name(), "/", "-")+"-mirror")
 	suite := filepath.Join(mirror, "dists", "trixie")
 	if err := os.MkdirAll(suite, 0o755); err != nil {
 		t.Fatal(err)
@@ -72,7 +73,7 @@ func TestAnAlteredReleaseIsNotInstalled(t *testing.T) {
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			need(t, engine)
+			sdktest.NeedTools(t, engine)
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
 			req.Mirrors = []string{localRelease(t, func(text []byte) []byte {
@@ -88,7 +89,7 @@ func TestAReleaseSignedByAnotherKeyIsNotInstalled(t *testing.T) {
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			need(t, engine)
+			sdktest.NeedTools(t, engine)
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
 			req.Keyring = "/usr/share/keyrings/debian-archive-removed-keys.gpg"
@@ -103,7 +104,7 @@ func TestAMirrorThatCannotBeReachedIsGivenUpSoon(t *testing.T) {
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			need(t, engine)
+			sdktest.NeedTools(t, engine)
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
 			req.Mirrors = []string{"http://127.0.0.1:1/debian"}
@@ -121,7 +122,7 @@ func TestAnUnknownPackageIsNamed(t *testing.T) {
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			need(t, engine)
+			sdktest.NeedTools(t, engine)
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
 			req.Packages = []string{"nosuch-package"}
@@ -132,7 +133,7 @@ func TestAnUnknownPackageIsNamed(t *testing.T) {
 
 func TestAPackageNameIsNoPattern(t *testing.T) {
 	t.Parallel()
-	need(t, engineMmdebstrap)
+	sdktest.NeedTools(t, engineMmdebstrap)
 	req := request(t, "debian", "trixie")
 	req.Packages = []string{"libc.6"}
 	expectFailure(t, req, sdk.CodeInvalidRequest, `"libc.6"`)
@@ -143,7 +144,7 @@ func TestAFullDiskIsSaidToBeFull(t *testing.T) {
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			need(t, engine)
+			sdktest.NeedTools(t, engine)
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
 			if err := unix.Mount("tmpfs", req.Target, "tmpfs", 0, "size=90m"); err != nil {
@@ -164,7 +165,7 @@ func TestAReleaseThatTheMirrorLacksIsNamed(t *testing.T) {
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			need(t, engine)
+			sdktest.NeedTools(t, engine)
 			req := request(t, "debian", "nosuch")
 			req.Options[optionEngine] = engine
 			req.Options[optionUnknown] = "allow"
@@ -178,7 +179,7 @@ func TestACancelledJobLeavesNothingRunningOrMounted(t *testing.T) {
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			need(t, engine)
+			sdktest.NeedTools(t, engine)
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
 			ctx, cancel := context.WithCancel(context.Background())

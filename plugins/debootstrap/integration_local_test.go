@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
 	"github.com/nspawn-build/nspawn-build/core/sdk/target"
 )
 
@@ -18,7 +19,7 @@ import (
 // first machine and then machines from that mirror alone.
 func TestAMirrorInADirectoryIsAllThatIsNeeded(t *testing.T) {
 	t.Parallel()
-	need(t, engineMmdebstrap, engineDebootstrap, "xz")
+	sdktest.NeedTools(t, engineMmdebstrap, engineDebootstrap, "xz")
 	mirror := localRelease(t, func(text []byte) []byte { return text })
 	req := request(t, "debian", "trixie")
 	ownCache(t, &req)

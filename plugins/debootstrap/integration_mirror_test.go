@@ -23,7 +23,7 @@ func TestAHostWithoutSourcesLeavesTheMirrorToTheTool(t *testing.T) {
 	for _, engine := range []string{engineMmdebstrap, engineDebootstrap} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			need(t, engine)
+			sdktest.NeedTools(t, engine)
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
 			stranger := thisHost()
@@ -62,7 +62,7 @@ func TestTheNextMirrorIsTriedWithTheUsersOwnKeysWhichEndUpInTheMachine(t *testin
 	for _, engine := range []string{engineMmdebstrap, engineDebootstrap} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			need(t, engine)
+			sdktest.NeedTools(t, engine)
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
 			keys, err := os.ReadFile("/usr/share/keyrings/debian-archive-keyring.gpg")

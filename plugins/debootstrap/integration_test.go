@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
@@ -25,89 +24,17 @@ import (
 // /tmp, which is covered.
 var keep = flag.String("keep", "", "directory to leave trees in")
 
-// scratch is the only place of the host that can be written to.
-const scratchVariable = "NSPAWN_BUILD_TEST_SCRATCH"
-
-// TestMain runs the tests as the host runs a plugin: in mount and pid
-// namespaces of its own, where nothing can be written to but scratch and a
-// fresh /tmp.
+// TestMain runs the tests as the host runs a plugin.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if os.Getenv(scratchVariable) != "" {
-		os.Exit(m.Run())
-	}
-	if os.Geteuid() != 0 {
-		fmt.Println("skipped: these tests need root")
-		if os.Getenv("CI") == "true" {
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(contained())
-}
-
-func contained() int {
-	base := *keep
-	if base == "" {
-		base = "/var/tmp"
-	}
-	scratch, err := os.MkdirTemp(base, "nspawn-build-debootstrap-")
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	if *keep == "" {
-		defer os.RemoveAll(scratch) //nolint:errcheck // the namespace and its mounts are gone
-	}
-	const setup = `set -e
-mount --bind "$0" "$0"
-mount -o remount,bind,ro /
-mount -t tmpfs tmpfs /tmp
-if [ "$SCRATCH_IN_MEMORY" = yes ]; then mount -t tmpfs -o size=6g,mode=0700 tmpfs "$0"; fi
-exec "$@"`
-	// The program itself may be in /tmp.
-	self, err := os.Open("/proc/self/exe")
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	arguments := append([]string{
-		"--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
-		"sh", "-c", setup, scratch, "/proc/self/fd/3",
-	}, os.Args[1:]...)
-	cmd := exec.Command("unshare", arguments...)
-	cmd.Env = append(os.Environ(), scratchVariable+"="+scratch, "TMPDIR="+scratch)
-	// Trees are made in memory where there is enough: it takes half the time.
-	var memory unix.Sysinfo_t
-	if *keep == "" && unix.Sysinfo(&memory) == nil && (memory.Freeram+memory.Bufferram)*uint64(memory.Unit) > 8<<30 {
-		cmd.Env = append(cmd.Env, "SCRATCH_IN_MEMORY=yes")
-	}
-	cmd.ExtraFiles = []*os.File{self}
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	if err := cmd.Run(); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	return 0
-}
-
-func need(t *testing.T, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if sdk.FindTool(tool) == "" {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is not installed", tool)
-			}
-			t.Skipf("%s is not installed", tool)
-		}
-	}
+	os.Exit(sdktest.RunContained(m, sdktest.Containment{Keep: *keep}))
 }
 
 // request is one for the directories of this test, but for the cache, which
 // the tests share: they take much of their time to download the same packages.
 func request(t *testing.T, distro, suite string) sdk.Request {
 	t.Helper()
-	scratch := os.Getenv(scratchVariable)
+	scratch := sdktest.Scratch()
 	base := filepath.Join(scratch, strings.ReplaceAll(t.Name(), "/", "-"))
 	req := sdk.Request{
 		JobID: t.Name(), Distro: distro, Release: suite,
@@ -157,7 +84,7 @@ func bootstrap(t *testing.T, req sdk.Request) (sdk.Facts, *sdktest.Recorder, err
 // does the same.
 func TestBothToolsMakeTheSameMachineOfAnOlderRelease(t *testing.T) {
 	t.Parallel()
-	need(t, engines...)
+	sdktest.NeedTools(t, engines...)
 	made := map[string]sdk.Facts{}
 	for _, engine := range engines {
 		req := request(t, "debian", "bookworm")
@@ -184,7 +111,7 @@ func checkSame(t *testing.T, made map[string]sdk.Facts) {
 
 func TestSidIsMadeWithoutSuitesThatItDoesNotHave(t *testing.T) {
 	t.Parallel()
-	need(t, engineMmdebstrap)
+	sdktest.NeedTools(t, engineMmdebstrap)
 	req := request(t, "debian", "sid")
 	req.CacheDirectory = ""
 	facts, _, err := bootstrap(t, req)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
 )
 
 // checkUbuntu makes machines of an Ubuntu-like archive: packages of Debian that
@@ -63,12 +64,12 @@ func checkUbuntu(t *testing.T, cache string) {
 // signed it.
 func ubuntuMirror(t *testing.T, cache, suite string) (mirror, key string) {
 	t.Helper()
-	need(t, "dpkg-deb", "gpg")
-	base := filepath.Join(os.Getenv(scratchVariable), "ubuntu")
+	sdktest.NeedTools(t, "dpkg-deb", "gpg")
+	base := filepath.Join(sdktest.Scratch(), "ubuntu")
 	mirror, key = filepath.Join(base, "mirror"), filepath.Join(base, "ubuntu.gpg")
 	makeEmpty(t, filepath.Join(mirror, "pool"), filepath.Join(base, "gpg"))
 	// apt's own user reads it.
-	for directory := mirror; directory != filepath.Dir(os.Getenv(scratchVariable)); directory = filepath.Dir(directory) {
+	for directory := mirror; directory != filepath.Dir(sdktest.Scratch()); directory = filepath.Dir(directory) {
 		if err := os.Chmod(directory, 0o755); err != nil {
 			t.Fatal(err)
 		}

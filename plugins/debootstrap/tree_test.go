@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,71 +13,6 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
 	"github.com/nspawn-build/nspawn-build/core/sdk/target"
 )
-
-// asRoot skips what only root can do.
-func asRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("CI runs as root")
-	}
-	t.Skip("a tree belongs to root")
-}
-
-// plant makes a tree with files; a name that ends in / is a directory, a
-// content that begins with -> a link.
-func plant(t *testing.T, files map[string]string) string {
-	t.Helper()
-	root := filepath.Join(t.TempDir(), "tree")
-	if err := os.Mkdir(root, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range files {
-		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if target, ok := strings.CutPrefix(content, "->"); ok {
-			err = os.Symlink(target, path)
-		} else {
-			err = os.WriteFile(path, []byte(content), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
-}
-
-// planted lists the files and links below root.
-func planted(t *testing.T, root string) map[string]string {
-	t.Helper()
-	found := map[string]string{}
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		name, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		if entry.Type()&fs.ModeSymlink != 0 {
-			target, err := os.Readlink(path)
-			found[name] = "->" + target
-			return err
-		}
-		text, err := os.ReadFile(path)
-		found[name] = string(text)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
-}
 
 func runIn(t *testing.T, root string, req sdk.Request) (*run, archive) {
 	t.Helper()
@@ -120,12 +54,12 @@ Version: 2.41-12
 `
 
 func TestAFinishedTreeHasNothingOfTheHostOrTheBootstrap(t *testing.T) {
-	asRoot(t)
+	sdktest.AsRoot(t)
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("of the host"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	root := plant(t, map[string]string{
+	root := sdktest.Plant(t, map[string]string{
 		temporaryApt: "x", temporarySources: "x", temporaryDpkg: "x", temporaryPins: "x",
 		"etc/apt/apt.conf.d/99mmdebstrap": "x", "etc/apt/apt.conf.d/01autoremove": "kept",
 		"etc/apt/sources.list": "deb x", "etc/hostname": "host", "etc/machine-id": "0123456789abcdef",
@@ -158,13 +92,13 @@ func TestAFinishedTreeHasNothingOfTheHostOrTheBootstrap(t *testing.T) {
 		"usr/share/keyrings/debian-archive-keyring.gpg": "->debian-archive-keyring.pgp",
 		"usr/share/keyrings/debian-archive-keyring.pgp": aKey,
 	}
-	if diff := cmp.Diff(want, planted(t, root)); diff != "" {
+	if diff := cmp.Diff(want, sdktest.Planted(t, root)); diff != "" {
 		t.Errorf("the tree differs (-want +got):\n%s", diff)
 	}
 }
 
 func TestTidyingIsNeverLedOutOfTheTree(t *testing.T) {
-	asRoot(t)
+	sdktest.AsRoot(t)
 	outside := t.TempDir()
 	victim := filepath.Join(outside, "victim")
 	if err := os.WriteFile(victim, []byte("of the host"), 0o600); err != nil {
@@ -176,7 +110,7 @@ func TestTidyingIsNeverLedOutOfTheTree(t *testing.T) {
 			if strings.HasPrefix(filepath.Base(link), "machine") || strings.HasSuffix(link, ".conf") {
 				target = victim
 			}
-			root := plant(t, map[string]string{link: "->" + target, "usr/share/keyrings/debian-archive-keyring.gpg": aKey})
+			root := sdktest.Plant(t, map[string]string{link: "->" + target, "usr/share/keyrings/debian-archive-keyring.gpg": aKey})
 			r, a := runIn(t, root, sdk.Request{Distro: "debian", Release: "trixie"})
 			_ = r.finish(a) // it may refuse; it must not follow
 			entries, err := os.ReadDir(outside)
@@ -192,8 +126,8 @@ func TestTidyingIsNeverLedOutOfTheTree(t *testing.T) {
 }
 
 func TestAKeyringThatTheDistributionDoesNotBringIsPutIntoTheMachine(t *testing.T) {
-	asRoot(t)
-	root := plant(t, nil)
+	sdktest.AsRoot(t)
+	root := sdktest.Plant(t, nil)
 	r, a := runIn(t, root, sdk.Request{Distro: "debian", Release: "trixie"})
 	key := filepath.Join(t.TempDir(), "keyring.gpg")
 	if err := os.WriteFile(key, []byte(aKey), 0o600); err != nil {
@@ -203,7 +137,7 @@ func TestAKeyringThatTheDistributionDoesNotBringIsPutIntoTheMachine(t *testing.T
 	if err := r.finish(a); err != nil {
 		t.Fatal(err)
 	}
-	got := planted(t, root)
+	got := sdktest.Planted(t, root)
 	if got["etc/apt/keyrings/nspawn-build-debian.gpg"] != aKey {
 		t.Errorf("the machine has no keyring: %v", got)
 	}
@@ -214,8 +148,8 @@ func TestAKeyringThatTheDistributionDoesNotBringIsPutIntoTheMachine(t *testing.T
 }
 
 func TestAPreparedTreeKeepsTheHostsNamesOut(t *testing.T) {
-	asRoot(t)
-	root := plant(t, nil)
+	sdktest.AsRoot(t)
+	root := sdktest.Plant(t, nil)
 	r, a := runIn(t, root, sdk.Request{Distro: "debian", Release: "bookworm"})
 	if err := r.tree.prepare(r.job, nil); err != nil {
 		t.Fatal(err)
@@ -223,7 +157,7 @@ func TestAPreparedTreeKeepsTheHostsNamesOut(t *testing.T) {
 	if err := r.tree.useSources(r.job, a, r.fromOutside()); err != nil {
 		t.Fatal(err)
 	}
-	got := planted(t, root)
+	got := sdktest.Planted(t, root)
 	for name, want := range map[string]string{
 		"etc/hostname": "", "etc/resolv.conf": "", "var/lib/dpkg/status": "", temporaryDpkg: unsynced, temporaryPins: pins,
 		"bin": "->usr/bin", "sbin": "->usr/sbin", "lib": "->usr/lib", "lib64": "->usr/lib64",
@@ -239,7 +173,7 @@ func TestAPreparedTreeKeepsTheHostsNamesOut(t *testing.T) {
 }
 
 func TestTheDatabaseOfDpkgIsRead(t *testing.T) {
-	root := plant(t, map[string]string{"var/lib/dpkg/status": statusOf})
+	root := sdktest.Plant(t, map[string]string{"var/lib/dpkg/status": statusOf})
 	opened, err := target.Open(root)
 	if err != nil {
 		t.Fatal(err)
@@ -273,7 +207,7 @@ func TestAHalfInstalledTreeIsNotCalledDone(t *testing.T) {
 		"pending updates": {"var/lib/dpkg/status": statusOf, "var/lib/dpkg/updates/0001": "x"},
 		"no database":     {"etc/x": ""},
 	} {
-		opened, err := target.Open(plant(t, files))
+		opened, err := target.Open(sdktest.Plant(t, files))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -299,7 +233,7 @@ func TestAnotherReleaseThanAskedForIsNotTaken(t *testing.T) {
 		"testing":             {"testing", "ID=debian\nVERSION_CODENAME=forky\n", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, _ := runIn(t, plant(t, map[string]string{"etc/os-release": c.osRelease}), sdk.Request{Distro: "debian", Release: c.suite})
+			r, _ := runIn(t, sdktest.Plant(t, map[string]string{"etc/os-release": c.osRelease}), sdk.Request{Distro: "debian", Release: c.suite})
 			fields, err := sdk.ReadOSRelease(r.target)
 			if err != nil {
 				t.Fatal(err)
@@ -324,7 +258,7 @@ func TestUnitsAreThoseOfTheTree(t *testing.T) {
 		"before merged usr": {map[string]string{"lib/systemd/system/ssh.service": ""}, []string{"ssh.service"}},
 		"none":              {nil, nil},
 	} {
-		opened, err := target.Open(plant(t, c.files))
+		opened, err := target.Open(sdktest.Plant(t, c.files))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,33 +10,9 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-// golden compares got with a file of testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got), -update writes it anew:\n%s", file, diff)
-	}
-}
 
 // twoKeys holds a key without end and one that has expired on 2025-06-01.
 const (
@@ -126,7 +101,7 @@ func TestCommandsAndConfigurationsAreAsAgreed(t *testing.T) {
 				b.WriteString(strings.Join(argv, "\n    ") + "\n")
 			}
 			fmt.Fprintf(&b, "\n--- %s\n%s\n--- %s\n%s\n--- .rpmmacros\n%s", j.configPath(), j.config(), j.repositoryFile(), j.repositoryConfig(2), j.macros())
-			golden(t, "golden/"+name+".golden", b.String())
+			sdktest.Golden(t, "golden/"+name+".golden", b.String())
 		})
 	}
 }

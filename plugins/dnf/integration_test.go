@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -23,84 +22,12 @@ import (
 // /tmp, which is covered.
 var keep = flag.String("keep", "", "directory to leave trees in")
 
-// scratchVariable names the only place of the host that can be written to.
-const scratchVariable = "NSPAWN_BUILD_TEST_SCRATCH"
-
-// TestMain runs the tests as the host runs a plugin: in mount and pid
-// namespaces of its own, where nothing can be written to but scratch and a
-// fresh /tmp.
+// TestMain runs the tests as the host runs a plugin.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if os.Getenv(scratchVariable) != "" || os.Getenv(prepareVariable) != "" {
-		os.Exit(m.Run())
-	}
-	if os.Geteuid() != 0 {
-		fmt.Println("skipped: these tests need root")
-		if os.Getenv("CI") == "true" {
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(contained())
-}
-
-func contained() int {
-	base := *keep
-	if base == "" {
-		base = "/var/tmp"
-	}
-	scratch, err := os.MkdirTemp(base, "nspawn-build-dnf-")
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	if *keep == "" {
-		defer os.RemoveAll(scratch) //nolint:errcheck // the namespace and its mounts are gone
-	}
-	if err := prepare(); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	const setup = `set -e
-mount --bind "$0" "$0"
-mkdir -p "$1"
-mount --bind "$1" "$1"
-mount -o remount,bind,ro /
-mount -t tmpfs tmpfs /tmp
-shift
-exec "$@"`
-	// The program itself may be in /tmp.
-	self, err := os.Open("/proc/self/exe")
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	arguments := append([]string{
-		"--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
-		"sh", "-c", setup, scratch, cacheRoot(), "/proc/self/fd/3",
-	}, inner(os.Args[1:])...)
-	cmd := exec.Command("unshare", arguments...)
-	cmd.Env = append(os.Environ(), scratchVariable+"="+scratch, "TMPDIR="+scratch)
-	cmd.ExtraFiles = []*os.File{self}
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	if err := cmd.Run(); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	return 0
-}
-
-// prepareVariable is set in the run that makes the repositories.
-const prepareVariable = "NSPAWN_BUILD_TEST_PREPARE"
-
-// prepare makes the repositories, outside: that takes apt and gpg-agent.
-func prepare() error {
-	cmd := exec.Command("/proc/self/exe", "-test.run=^TestTheRepositoriesAreMade$", "-test.timeout=15m")
-	cmd.Env = append(os.Environ(), prepareVariable+"=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("making the repositories: %w\n%s", err, out)
-	}
-	return nil
+	os.Exit(sdktest.RunContained(m, sdktest.Containment{
+		Keep: *keep, Prepare: "TestTheRepositoriesAreMade", Writable: []string{cacheRoot()},
+	}))
 }
 
 func TestTheRepositoriesAreMade(t *testing.T) {
@@ -118,30 +45,11 @@ func cacheRoot() string {
 	return "/var/cache/nspawn-build-test"
 }
 
-// inner leaves out the log that go test wants written to a place that is covered.
-func inner(arguments []string) []string {
-	return slices.DeleteFunc(slices.Clone(arguments), func(a string) bool {
-		return strings.HasPrefix(a, "-test.testlogfile=")
-	})
-}
-
-func need(t *testing.T, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if sdk.FindTool(tool) == "" {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is not installed", tool)
-			}
-			t.Skipf("%s is not installed", tool)
-		}
-	}
-}
-
 // request is one for the directories of this test and a repository.
 func request(t *testing.T, from *testrepo.Repo) sdk.Request {
 	t.Helper()
-	need(t, "dnf", "rpm", sysusers)
-	base := filepath.Join(os.Getenv(scratchVariable), strings.NewReplacer("/", "-", " ", "-").Replace(t.Name()))
+	sdktest.NeedTools(t, "dnf", "rpm", sysusers)
+	base := filepath.Join(sdktest.Scratch(), strings.NewReplacer("/", "-", " ", "-").Replace(t.Name()))
 	req := sdk.Request{
 		JobID: t.Name(), Distro: "fedora", Release: testrepo.FedoraRelease,
 		Mirrors: []string{from.Mirror()}, Keyring: from.Keyring,

@@ -1,39 +1,12 @@
 package main
 
 import (
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-// golden compares got with a file of testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got), -update writes it anew:\n%s", file, diff)
-	}
-}
 
 // shown writes commands one argument a line, so that a change shows as such.
 func shown(commands [][]string) string {
@@ -75,19 +48,19 @@ func TestCommandsAndConfigurationsAreAsAgreed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, "argv/"+c.name+".golden", shown(plan.Commands))
+			sdktest.Golden(t, "argv/"+c.name+".golden", shown(plan.Commands))
 			c.req.Target, c.req.WorkDirectory = "/srv/tree", "/srv/work"
 			j, found := c.host.resolve(c.req)
 			if err := found.Err(); err != nil {
 				t.Fatal(err)
 			}
 			j.scratch, j.packageD = "/tmp/short", []string{"/var/cache/x/downloads/job-1", "/var/cache/x/pkg"}
-			golden(t, "conf/"+c.name+".golden", j.pacmanConf()+"--- mirrorlist\n"+j.mirrorList())
+			sdktest.Golden(t, "conf/"+c.name+".golden", j.pacmanConf()+"--- mirrorlist\n"+j.mirrorList())
 		})
 	}
 }
 
 func TestToolsRunInNamespacesOfTheirOwn(t *testing.T) {
 	j := &job{scratch: "/tmp/short"}
-	golden(t, "argv/enclosed.golden", shown([][]string{j.enclosed([]string{"pacstrap", "$(id)"})}))
+	sdktest.Golden(t, "argv/enclosed.golden", shown([][]string{j.enclosed([]string{"pacstrap", "$(id)"})}))
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
 )
 
 func write(t *testing.T, file, content string) {
@@ -49,7 +50,7 @@ func TestOnlyWhatWasDownloadedWholeIsKept(t *testing.T) {
 	want := map[string]string{
 		"pkg/bash-5.2-1-x86_64.pkg.tar.zst": "new", "pkg/bash-5.2-1-x86_64.pkg.tar.zst.sig": "sig", "pkg/git-1:2-1-any.pkg.tar.xz": "new",
 	}
-	if diff := cmp.Diff(want, planted(t, root)); diff != "" {
+	if diff := cmp.Diff(want, sdktest.Planted(t, root)); diff != "" {
 		t.Errorf("the cache differs (-want +got):\n%s", diff)
 	}
 	again := opened(t, root)
@@ -116,7 +117,7 @@ func TestAKeyringOutOfTheCacheIsWhole(t *testing.T) {
 	if err := cache.restore("digest", to); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(files, planted(t, to)); diff != "" {
+	if diff := cmp.Diff(files, sdktest.Planted(t, to)); diff != "" {
 		t.Errorf("the keyring differs, or has a secret key (-want +got):\n%s", diff)
 	}
 	kept := filepath.Join(cache.directory, "digest")

@@ -24,85 +24,18 @@ import (
 // /tmp, which is covered.
 var keep = flag.String("keep", "", "directory to leave trees in")
 
-// scratch is the only place of the host that can be written to.
-const scratchVariable = "NSPAWN_BUILD_TEST_SCRATCH"
-
-// TestMain runs the tests as the host runs a plugin: in mount and pid
-// namespaces of its own, where nothing can be written to but scratch and a
-// fresh /tmp.
+// TestMain runs the tests as the host runs a plugin.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if os.Getenv(scratchVariable) != "" || os.Getenv(prepareVariable) != "" {
-		os.Exit(m.Run())
-	}
-	if os.Geteuid() != 0 {
-		fmt.Println("skipped: these tests need root")
-		if os.Getenv("CI") == "true" {
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(contained())
+	os.Exit(sdktest.RunContained(m, sdktest.Containment{
+		Keep: *keep, Prepare: "TestTheRepositoryIsMade", Writable: []string{cacheRoot()},
+	}))
 }
 
-func contained() int {
-	base := *keep
-	if base == "" {
-		base = "/var/tmp"
-	}
-	scratch, err := os.MkdirTemp(base, "nspawn-build-pacstrap-")
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	if *keep == "" {
-		defer os.RemoveAll(scratch) //nolint:errcheck // the namespace and its mounts are gone
-	}
-	if err := prepare(); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	const setup = `set -e
-mount --bind "$0" "$0"
-mkdir -p "$1"
-mount --bind "$1" "$1"
-mount -o remount,bind,ro /
-mount -t tmpfs tmpfs /tmp
-shift
-exec "$@"`
-	// The program itself may be in /tmp.
-	self, err := os.Open("/proc/self/exe")
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	arguments := append([]string{
-		"--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
-		"sh", "-c", setup, scratch, cacheRoot(), "/proc/self/fd/3",
-	}, inner(os.Args[1:])...)
-	cmd := exec.Command("unshare", arguments...)
-	cmd.Env = append(os.Environ(), scratchVariable+"="+scratch, "TMPDIR="+scratch)
-	cmd.ExtraFiles = []*os.File{self}
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	if err := cmd.Run(); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	return 0
-}
-
-// need ends a test where the host lacks what it needs: a skip on somebody's
-// desk, a failure where CI=true promises a complete machine.
 func need(t *testing.T) {
 	t.Helper()
 	for _, tool := range tools {
-		if sdk.FindTool(tool.name) != "" {
-			continue
-		}
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed", tool.name)
-		}
-		t.Skipf("%s is not installed", tool.name)
+		sdktest.NeedTools(t, tool.name)
 	}
 }
 
@@ -111,7 +44,7 @@ func need(t *testing.T) {
 func request(t *testing.T, from repository) sdk.Request {
 	t.Helper()
 	need(t)
-	scratch := os.Getenv(scratchVariable)
+	scratch := sdktest.Scratch()
 	name := strings.ReplaceAll(t.Name(), "/", "-")
 	base := filepath.Join(scratch, name, strings.Repeat("long-", 12))
 	req := sdk.Request{
@@ -260,7 +193,7 @@ func checkTree(t *testing.T, req sdk.Request, facts sdk.Facts) {
 // not of packages.
 func nothingOfTheHost(t *testing.T, req sdk.Request) {
 	t.Helper()
-	for _, path := range []string{os.Getenv(scratchVariable)} {
+	for _, path := range []string{sdktest.Scratch()} {
 		// The list of mirrors says where the machine came from, on purpose.
 		out, err := exec.Command("grep", "-rlF", "--exclude=mirrorlist", path, req.Target).CombinedOutput()
 		if len(out) > 0 {
@@ -335,7 +268,7 @@ func nothingLeft(t *testing.T, req sdk.Request) {
 			t.Errorf("%s still runs: %s", filepath.Dir(file), command)
 		}
 	}
-	if left, err := filepath.Glob(filepath.Join(os.Getenv(scratchVariable), "pacstrap-*")); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(sdktest.Scratch(), "pacstrap-*")); err != nil || len(left) > 0 {
 		t.Errorf("%v was left, %v", left, err)
 	}
 }

@@ -15,66 +15,6 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/sdk/target"
 )
 
-// asRoot skips what changes owners where that is not allowed.
-func asRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
-}
-
-// plant makes a tree of files; content that begins with -> makes a link.
-func plant(t *testing.T, files map[string]string) string {
-	t.Helper()
-	root := filepath.Join(t.TempDir(), "tree")
-	if err := os.Mkdir(root, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range files {
-		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if to, ok := strings.CutPrefix(content, "->"); ok {
-			err = os.Symlink(to, path)
-		} else {
-			err = os.WriteFile(path, []byte(content), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
-}
-
-// planted lists the files and links below root.
-func planted(t *testing.T, root string) map[string]string {
-	t.Helper()
-	found := map[string]string{}
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		name, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		if entry.Type()&fs.ModeSymlink != 0 {
-			to, err := os.Readlink(path)
-			found[name] = "->" + to
-			return err
-		}
-		text, err := os.ReadFile(path)
-		found[name] = string(text)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
-}
-
 func runIn(t *testing.T, root string, req sdk.Request) *run {
 	t.Helper()
 	req.Distro = distro
@@ -96,8 +36,8 @@ func runIn(t *testing.T, root string, req sdk.Request) *run {
 }
 
 func TestAFinishedTreeHasNothingOfTheHostOrTheBootstrap(t *testing.T) {
-	asRoot(t)
-	root := plant(t, map[string]string{
+	sdktest.AsRoot(t)
+	root := sdktest.Plant(t, map[string]string{
 		"etc/hostname": "host", "etc/machine-id": "0123456789abcdef", "etc/resolv.conf": "# of a package",
 		"etc/ssh/ssh_host_ed25519_key": "key", "etc/ssh/sshd_config": "kept",
 		"etc/pacman.d/mirrorlist": "Server = of the package", "etc/pacman.conf": "kept",
@@ -116,13 +56,13 @@ func TestAFinishedTreeHasNothingOfTheHostOrTheBootstrap(t *testing.T) {
 		"etc/pacman.d/mirrorlist": r.mirrorList(), "etc/pacman.conf": "kept", "etc/pacman.d/gnupg/pubring.gpg": "kept",
 		"var/lib/pacman/local/ALPM_DB_VERSION": "9",
 	}
-	if diff := cmp.Diff(want, planted(t, root)); diff != "" {
+	if diff := cmp.Diff(want, sdktest.Planted(t, root)); diff != "" {
 		t.Errorf("the tree differs (-want +got):\n%s", diff)
 	}
 }
 
 func TestTidyingIsNeverLedOutOfTheTree(t *testing.T) {
-	asRoot(t)
+	sdktest.AsRoot(t)
 	outside := t.TempDir()
 	victim := filepath.Join(outside, "victim")
 	if err := os.WriteFile(victim, []byte("of the host"), 0o600); err != nil {
@@ -134,7 +74,7 @@ func TestTidyingIsNeverLedOutOfTheTree(t *testing.T) {
 			if name := filepath.Base(link); name == "mirrorlist" || name == "machine-id" {
 				to = victim
 			}
-			r := runIn(t, plant(t, map[string]string{link: "->" + to}), sdk.Request{})
+			r := runIn(t, sdktest.Plant(t, map[string]string{link: "->" + to}), sdk.Request{})
 			_ = r.finish() // it may refuse; it must not follow
 			entries, err := os.ReadDir(outside)
 			if err != nil {
@@ -149,17 +89,17 @@ func TestTidyingIsNeverLedOutOfTheTree(t *testing.T) {
 }
 
 func TestAPreparedTreeHasAKeyringAndDirectoriesOfTheRightModes(t *testing.T) {
-	asRoot(t)
-	from := plant(t, map[string]string{"pubring.gpg": "keys", "private-keys-v1.d/a.key": "secret"})
+	sdktest.AsRoot(t)
+	from := sdktest.Plant(t, map[string]string{"pubring.gpg": "keys", "private-keys-v1.d/a.key": "secret"})
 	if err := errors.Join(os.Chmod(filepath.Join(from, "private-keys-v1.d"), 0o700), os.Chmod(filepath.Join(from, "private-keys-v1.d/a.key"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	r := runIn(t, plant(t, nil), sdk.Request{})
+	r := runIn(t, sdktest.Plant(t, nil), sdk.Request{})
 	if err := r.tree.prepare(from); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{"etc/pacman.d/gnupg/pubring.gpg": "keys", "etc/pacman.d/gnupg/private-keys-v1.d/a.key": "secret"}
-	if diff := cmp.Diff(want, planted(t, r.target)); diff != "" {
+	if diff := cmp.Diff(want, sdktest.Planted(t, r.target)); diff != "" {
 		t.Errorf("the tree differs (-want +got):\n%s", diff)
 	}
 	for name, mode := range map[string]fs.FileMode{
@@ -197,7 +137,7 @@ libreadline.so=8-64
 `
 
 func TestTheDatabaseOfPacmanIsRead(t *testing.T) {
-	r := runIn(t, plant(t, map[string]string{
+	r := runIn(t, sdktest.Plant(t, map[string]string{
 		"var/lib/pacman/local/ALPM_DB_VERSION":       "9",
 		"var/lib/pacman/local/bash-5.2.37-1/desc":    bashDesc,
 		"var/lib/pacman/local/attr-1:2.5-1/desc":     "%NAME%\nattr\n\n%VERSION%\n1:2.5-1\n\n%ARCH%\nany\n",
@@ -233,7 +173,7 @@ func TestAHalfInstalledTreeIsNotCalledDone(t *testing.T) {
 		"unwritten":    {"var/lib/pacman/local/bash-5.2.37-1/files": ""},
 		"4 of 107":     {"var/lib/pacman/local/bash-5.2.37-1/desc": bashDesc},
 	} {
-		r := runIn(t, plant(t, files), sdk.Request{})
+		r := runIn(t, sdktest.Plant(t, files), sdk.Request{})
 		_, err := r.check(t.Context())
 		if failure := sdk.AsFailure(err); err == nil || failure.Code != sdk.CodeTool || failure.Hint == "" {
 			t.Errorf("%s: %v", name, err)
@@ -243,7 +183,7 @@ func TestAHalfInstalledTreeIsNotCalledDone(t *testing.T) {
 
 func TestAnotherDistributionThanAskedForIsNotTaken(t *testing.T) {
 	for id, right := range map[string]bool{"arch": true, "archarm": false, "manjaro": false, "": false} {
-		r := runIn(t, plant(t, map[string]string{"etc/os-release": "ID=" + id + "\n"}), sdk.Request{})
+		r := runIn(t, sdktest.Plant(t, map[string]string{"etc/os-release": "ID=" + id + "\n"}), sdk.Request{})
 		_, err := r.facts(nil)
 		if (err == nil) != right || err != nil && sdk.AsFailure(err).Code != sdk.CodeMirror {
 			t.Errorf("ID=%s: %v", id, err)
@@ -252,7 +192,7 @@ func TestAnotherDistributionThanAskedForIsNotTaken(t *testing.T) {
 }
 
 func TestFactsAreOfWhatIsThere(t *testing.T) {
-	r := runIn(t, plant(t, map[string]string{
+	r := runIn(t, sdktest.Plant(t, map[string]string{
 		"etc/os-release": "->../usr/lib/os-release", "usr/lib/os-release": "ID=arch\n",
 		"usr/lib/systemd/system/sshd.service": "", "usr/lib/systemd/system/systemd-networkd.service": "",
 		"usr/lib/systemd/system/systemd-resolved.service": "", "usr/lib/systemd/system/systemd-firstboot.service": "",

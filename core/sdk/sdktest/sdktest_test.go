@@ -78,3 +78,10 @@ func TestRecorderKeepsEverything(t *testing.T) {
 		t.Errorf("%d events, want 24", len(recorder.Events()))
 	}
 }
+
+func TestWhatIsPlantedIsFound(t *testing.T) {
+	files := map[string]string{"etc/passwd": "root", "etc/mtab": "->../proc/self/mounts", "empty": ""}
+	if diff := cmp.Diff(files, sdktest.Planted(t, sdktest.Plant(t, files))); diff != "" {
+		t.Errorf("the files differ (-want +got):\n%s", diff)
+	}
+}
