@@ -26,10 +26,10 @@ func cacheRoot() string {
 // in a way that the other parts of the key do not show.
 const builderVersion = "3"
 
-// cached returns the path of the artefact of that kind made from parts. When
+// Cached returns the path of the artefact of that kind made from parts. When
 // it is not there yet, build makes it at a temporary path; the result appears
 // under its name in one step. Builders in other processes are waited for.
-func cached(ctx context.Context, kind string, parts []string, build func(path string) error) (string, error) {
+func Cached(ctx context.Context, kind string, parts []string, build func(path string) error) (string, error) {
 	sum := sha256.Sum256([]byte(strings.Join(append([]string{builderVersion, kind}, parts...), "\x00")))
 	path := filepath.Join(cacheRoot(), kind+"-"+hex.EncodeToString(sum[:8]))
 	if err := os.MkdirAll(cacheRoot(), 0o755); err != nil {

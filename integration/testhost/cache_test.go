@@ -22,7 +22,7 @@ func TestACachedTreeIsBuiltOnceAndAppearsWhole(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			path, err := cached(t.Context(), "thing", []string{"a"}, build)
+			path, err := Cached(t.Context(), "thing", []string{"a"}, build)
 			if err != nil {
 				t.Error(err)
 				return
@@ -36,7 +36,7 @@ func TestACachedTreeIsBuiltOnceAndAppearsWhole(t *testing.T) {
 	if built != 1 {
 		t.Errorf("built %d times", built)
 	}
-	other, err := cached(t.Context(), "thing", []string{"a", ""}, build)
+	other, err := Cached(t.Context(), "thing", []string{"a", ""}, build)
 	if err != nil || built != 2 {
 		t.Errorf("other parts have the same name %s (built %d times): %v", other, built, err)
 	}
@@ -45,7 +45,7 @@ func TestACachedTreeIsBuiltOnceAndAppearsWhole(t *testing.T) {
 func TestAFailedBuildLeavesNothingToBeTakenForATree(t *testing.T) {
 	t.Setenv("NSPAWN_BUILD_TEST_CACHE", t.TempDir())
 	broken := errors.New("broken on purpose")
-	_, err := cached(t.Context(), "thing", nil, func(path string) error {
+	_, err := Cached(t.Context(), "thing", nil, func(path string) error {
 		return errors.Join(os.MkdirAll(filepath.Join(path, "half"), 0o755), broken)
 	})
 	if !errors.Is(err, broken) {

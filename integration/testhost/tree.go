@@ -86,7 +86,7 @@ func (d debian) hostTree(ctx context.Context, suite string, packages []string) (
 		packages = append(packages, "libnss-resolve")
 	}
 	parts := append([]string{suite, forSuite(d.sources, d.codename, suite), d.settings, hostFiles}, packages...)
-	return cached(ctx, "host-"+suite, parts, func(path string) error {
+	return Cached(ctx, "host-"+suite, parts, func(path string) error {
 		if err := d.mmdebstrap(ctx, suite, packages, path); err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func (d debian) hostTree(ctx context.Context, suite string, packages []string) (
 // It is made from parts, which are all that it depends on: build fills a
 // directory, which is then given a name, an uplink and services like any host.
 func CachedHost(ctx context.Context, kind string, parts []string, build func(tree string) error) (string, error) {
-	return cached(ctx, "host-"+kind, append(parts, hostFiles), func(path string) error {
+	return Cached(ctx, "host-"+kind, append(parts, hostFiles), func(path string) error {
 		if err := build(path); err != nil {
 			return err
 		}
@@ -114,7 +114,7 @@ func MachineTarball(ctx context.Context, suite string) (string, error) {
 		return "", err
 	}
 	parts := slices.Concat([]string{suite, d.main.URI.String()}, lean, machinePackages)
-	return cached(ctx, "machine-"+suite, parts, func(path string) error {
+	return Cached(ctx, "machine-"+suite, parts, func(path string) error {
 		tarball := path + ".tar.zst" // by its ending mmdebstrap knows the format
 		if err := d.mmdebstrap(ctx, suite, machinePackages, tarball, lean...); err != nil {
 			return err
