@@ -31,7 +31,8 @@ var symptoms = append(slices.Clone(sdk.SymptomsOfDisk), []sdk.Symptom{
 		Hint:    "the mirror may have been altered, or signs no index (then leave out --option " + optionSignatures + "=required); check --mirror and --keyring",
 	},
 	{
-		Says: regexp.MustCompile(`Public key for (\S+) is not installed|Package (\S+) is not signed|(?:Public key|The GPG keys?|GPG key|OpenPGP key|The OpenPGP keys?).*(?:not installed|not correct|already installed but they are not correct|is not trusted)` +
+		Says: regexp.MustCompile(`Public key for (\S+) is not installed|Package (\S+) is not signed` +
+			`|OpenPGP check for package "([^"]+)".*: (?:The package is not signed|Import of the key)|(?:Public key|The GPG keys?|GPG key|OpenPGP key|The OpenPGP keys?).*(?:not installed|not correct|already installed but they are not correct|is not trusted)` +
 			`|Key import failed|No(?:ne of the| corresponding) key|not signed with any of the|Import of (?:the )?key|no signature|is not signed|not signed` +
 			`|Failing package is: (\S+)`),
 		Code:    sdk.CodeVerification,
@@ -39,10 +40,10 @@ var symptoms = append(slices.Clone(sdk.SymptomsOfDisk), []sdk.Symptom{
 		Hint:    "name the right keys with --keyring, or use another --mirror",
 	},
 	{
-		Says: regexp.MustCompile(`(?:GPG|PGP) check FAILED|(?:digest|DIGEST|[Ss]ignature|SIGNATURE|[Hh]eader|[Pp]ayload).*(?:BAD|NOT OK|NOTFOUND|NOKEY|is not correct)` +
+		Says: regexp.MustCompile(`OpenPGP check for package "([^"]+)".*: Problem occurred when opening|Problem opening package (\S+)|(?:GPG|PGP) check FAILED|(?:digest|DIGEST|[Ss]ignature|SIGNATURE|[Hh]eader|[Pp]ayload).*(?:BAD|NOT OK|NOTFOUND|NOKEY|is not correct)` +
 			`|does not verify|cannot be verified|package .* cannot be opened|rpmReadPackage.*(?:failed|error)|[Ss]ignature verification failed`),
 		Code:    sdk.CodeVerification,
-		Message: "a package is not what was signed",
+		Message: "the package %s is not what was signed",
 		Hint:    "somebody may have altered it on its way: try another mirror",
 	},
 	{
@@ -68,6 +69,12 @@ var symptoms = append(slices.Clone(sdk.SymptomsOfDisk), []sdk.Symptom{
 		Code:    sdk.CodeMirror,
 		Message: "the mirror cannot be reached: %s",
 		Hint:    "check the network of this host, or use another --mirror",
+	},
+	{
+		Says:    regexp.MustCompile(`Cannot download (\S+\.rpm): All mirrors were tried`),
+		Code:    sdk.CodeMirror,
+		Message: "the mirror lacks the file %s",
+		Hint:    "it may just be updating: try again in some minutes, or another --mirror",
 	},
 	{
 		Says: regexp.MustCompile(`Status code: [0-9]+ for (\S+)|Could(?:n.t| not) read a file:// file for (\S+)|` +

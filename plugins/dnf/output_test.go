@@ -25,7 +25,11 @@ func TestAFailureSaysWhatItMeans(t *testing.T) {
 		{"Package basesystem-11-1.fc43.noarch.rpm is not signed", sdk.CodeVerification, "basesystem-11-1.fc43.noarch.rpm is not signed"},
 		{"Public key for sed-4.9-1.fc43.x86_64.rpm is not installed. Failing package is: sed-4.9-1.fc43.x86_64", sdk.CodeVerification, "sed-4.9-1.fc43.x86_64.rpm is not signed"},
 		{"  - Downloading successful, but checksum doesn't match. Calculated: 67(sha256)  Expected: bf(sha256) ", sdk.CodeVerification, "not what the index says"},
-		{"Error: GPG check FAILED", sdk.CodeVerification, "not what was signed"},
+		{`OpenPGP check for package "basesystem-11-1.fc43.noarch" (/x.rpm) from repo "mirror-1" has failed: Import of the key didn't help, wrong key?`, sdk.CodeVerification, "basesystem-11-1.fc43.noarch is not signed"},
+		{`OpenPGP check for package "basesystem-11-1.fc43.noarch" (/x.rpm) from repo "mirror-1" has failed: The package is not signed.`, sdk.CodeVerification, "basesystem-11-1.fc43.noarch is not signed"},
+		{`OpenPGP check for package "basesystem-11-1.fc43.noarch" (/x.rpm) from repo "mirror-1" has failed: Problem occurred when opening the package.`, sdk.CodeVerification, "basesystem-11-1.fc43.noarch is not what was signed"},
+		{" Librepo error: Cannot download basesystem-11-1.fc43.noarch.rpm: All mirrors were tried", sdk.CodeMirror, "lacks the file basesystem-11-1.fc43.noarch.rpm"},
+		{"Error: GPG check FAILED", sdk.CodeVerification, "in question is not what was signed"},
 		{"something that nobody has seen before", sdk.CodeTool, "dnf failed"},
 	} {
 		r := &run{job: &job{engine: engine{program: "dnf"}}}
