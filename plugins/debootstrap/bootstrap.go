@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/blobs"
 	"github.com/nspawn-build/nspawn-build/core/sdk/target"
-	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/blobs"
 )
 
 // run is one running Bootstrap.

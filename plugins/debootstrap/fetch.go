@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/aptsource"
@@ -79,7 +80,7 @@ func (r *run) updateIndexes(ctx context.Context, a archive) error {
 		return err
 	}
 	if r.blobs != nil {
-		err := r.tree.Within(listsDirectory, func(lists string) error { return r.blobs.Keep(key, lists, "") })
+		err := r.tree.Within(listsDirectory, func(lists string) error { return r.blobs.Keep(key, lists, endingIn("")) })
 		if err != nil {
 			r.report.Warning(err.Error(), "the indexes are downloaded again next time")
 		}
@@ -175,5 +176,13 @@ func (r *run) noPackage(name string) *sdk.Failure {
 		Message: fmt.Sprintf("packages: there is no package %s in %s", sdk.Quoted(name), r.suite),
 		Hint: "check its name; the components in use are " + list(r.components) +
 			", more can be had with --option " + optionComponents + "=main,…",
+	}
+}
+
+// endingIn is what is kept of a directory of apt's or debootstrap's: not its
+// lock, nor what is in directories of it.
+func endingIn(suffix string) func(name string) bool {
+	return func(name string) bool {
+		return strings.HasSuffix(name, suffix) && name != "lock" && !strings.Contains(name, "/")
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/blobs"
 	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
-	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/blobs"
 )
 
 // withCache is a run in a tree that has files, and a cache that holds text.

@@ -99,7 +99,7 @@ func (r *run) restoreSets(a archive) error {
 }
 
 func (r *run) keepSets(a archive) {
-	err := r.sets(a, func(key, dir, suffix string) error { return r.blobs.Keep(key, dir, suffix) })
+	err := r.sets(a, func(key, dir, suffix string) error { return r.blobs.Keep(key, dir, endingIn(suffix)) })
 	if err != nil {
 		r.report.Warning(err.Error(), "what was downloaded is downloaded again next time")
 	}

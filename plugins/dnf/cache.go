@@ -8,12 +8,12 @@ import (
 	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
-	"github.com/nspawn-build/nspawn-build/plugins/dnf/internal/downloads"
+	"github.com/nspawn-build/nspawn-build/core/sdk/blobs"
 )
 
 // cached is what the host keeps between jobs.
 type cached struct {
-	store downloads.Store
+	store blobs.Store
 	key   string // empty without a cache
 }
 
@@ -22,7 +22,7 @@ func (r *run) openCache() {
 	if r.cache == "" {
 		return
 	}
-	store, err := downloads.Open(r.cache, r.host.now())
+	store, err := blobs.Open(r.cache)
 	if err != nil {
 		r.report.Warning(err.Error(), "downloads are not kept for the next time")
 		return

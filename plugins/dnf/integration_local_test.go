@@ -74,7 +74,7 @@ func counting(t *testing.T, repository *testrepo.Repo, packages *atomic.Int64) s
 // spoilCache alters one package in the cache, the largest.
 func spoilCache(t *testing.T, cache string) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(cache, "files", "*"))
+	files, err := filepath.Glob(filepath.Join(cache, "sha256", "*"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("the cache has no files, %v", err)
 	}

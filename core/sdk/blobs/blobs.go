@@ -25,12 +25,44 @@ import (
 // Store is a directory of blobs.
 type Store struct{ dir string }
 
-// Open returns the store in dir, which is made if it is missing.
+// How long is kept what no job uses: a blob or set, and what a job that was
+// killed had not finished.
+const (
+	maxAge       = 90 * 24 * time.Hour
+	maxUnsettled = 24 * time.Hour
+)
+
+// Open returns the store in dir, which is made if it is missing. What has not
+// been used for 90 days is removed.
 func Open(dir string) (Store, error) {
-	if err := os.MkdirAll(filepath.Join(dir, "sha256"), 0o700); err != nil {
+	blobs := filepath.Join(dir, "sha256")
+	if err := os.MkdirAll(blobs, 0o700); err != nil {
 		return Store{}, fmt.Errorf("package cache: %w", err)
 	}
-	return Store{dir: dir}, nil
+	now := time.Now()
+	return Store{dir: dir}, errors.Join(
+		expire(filepath.Join(blobs, "*"), now.Add(-maxAge)),
+		expire(filepath.Join(dir, "*.json"), now.Add(-maxAge)),
+		expire(filepath.Join(dir, ".new-*"), now.Add(-maxUnsettled)),
+	)
+}
+
+// expire removes the files of a pattern that were last used before a time.
+func expire(pattern string, before time.Time) error {
+	paths, err := filepath.Glob(pattern)
+	if err != nil {
+		return fmt.Errorf("package cache: %w", err)
+	}
+	for _, path := range paths {
+		info, err := os.Lstat(path)
+		if err != nil || !info.Mode().IsRegular() || info.ModTime().After(before) {
+			continue // gone, or to be kept
+		}
+		if err := removed(path); err != nil {
+			return fmt.Errorf("package cache: %w", err)
+		}
+	}
+	return nil
 }
 
 var digestForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
@@ -66,6 +98,17 @@ func (s Store) Put(path, digest string) (string, error) {
 		return "", err
 	}
 	defer in.Close() //nolint:errcheck // only read from
+	if digest == "" {
+		if digest, err = copyDigest(io.Discard, in); err != nil {
+			return "", fmt.Errorf("package cache: %w", err)
+		}
+		if s.Has(digest) {
+			return digest, nil
+		}
+		if _, err := in.Seek(0, io.SeekStart); err != nil {
+			return "", fmt.Errorf("package cache: %w", err)
+		}
+	}
 	out, err := os.CreateTemp(s.dir, ".new-")
 	if err != nil {
 		return "", fmt.Errorf("package cache: %w", err)
@@ -75,7 +118,7 @@ func (s Store) Put(path, digest string) (string, error) {
 	if err := errors.Join(err, out.Close()); err != nil {
 		return "", fmt.Errorf("package cache: %w", err)
 	}
-	if digest != "" && got != digest {
+	if got != digest {
 		return "", fmt.Errorf("package cache: %s: %w", path, ErrDigest)
 	}
 	kept, err := s.path(got)

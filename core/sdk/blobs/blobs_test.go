@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
 )
 
 func digestOf(text string) string {
@@ -176,7 +178,7 @@ func TestASetComesBackAsItWas(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(from, "partial"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Keep("index-1", from, ""); err != nil {
+	if err := s.Keep("index-1", from, func(name string) bool { return name != "lock" && !strings.Contains(name, "/") }); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Restore("index-1", to); err != nil {
@@ -190,7 +192,7 @@ func TestASetComesBackAsItWas(t *testing.T) {
 	if err != nil || !info.ModTime().Equal(when) {
 		t.Errorf("it is of %v, %v; want %v", info.ModTime(), err, when)
 	}
-	if err := s.Keep("index-3", from, "_Packages"); err != nil {
+	if err := s.Keep("index-3", from, func(name string) bool { return strings.HasSuffix(name, "_Packages") }); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Restore("index-3", to); err != nil {
@@ -205,7 +207,7 @@ func TestADamagedSetIsAsGoodAsNone(t *testing.T) {
 	for name, text := range map[string]string{
 		"cut off": `[{"name":"a","sha256":"`,
 		"empty":   "",
-		"paths":   `[{"name":"../../a","sha256":"` + digestOf("hello") + `"},{"name":"a/b","sha256":"` + digestOf("hello") + `"}]`,
+		"paths":   `[{"name":"../../a","sha256":"` + digestOf("hello") + `"},{"name":"a/../../b","sha256":"` + digestOf("hello") + `"}]`,
 		"gone":    `[{"name":"a","sha256":"` + digestOf("gone") + `"}]`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -228,5 +230,48 @@ func TestADamagedSetIsAsGoodAsNone(t *testing.T) {
 	}
 	if err := open(t).Restore("../k", t.TempDir()); err == nil {
 		t.Error("a path was taken for the name of a set")
+	}
+}
+
+func TestASetKeepsDirectoriesAndIsTrimmed(t *testing.T) {
+	s, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := sdktest.Plant(t, map[string]string{"mirror/packages/a.rpm": "a", "mirror/packages/b.rpm": "b", "mirror/lock": "x"})
+	if err := s.Keep("set", from, func(name string) bool { return strings.HasSuffix(name, ".rpm") }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Trim("set", func(name string) bool { return !strings.HasSuffix(name, "b.rpm") }); err != nil {
+		t.Fatal(err)
+	}
+	to := t.TempDir()
+	if err := s.Restore("set", to); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"mirror/packages/a.rpm": "a"}, sdktest.Planted(t, to)); diff != "" {
+		t.Errorf("the set differs (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatIsNotUsedForLongIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := sdktest.Plant(t, map[string]string{"old": "old", "new": "new"})
+	digests := map[string]string{}
+	for _, name := range []string{"old", "new"} {
+		if digests[name], err = s.Put(filepath.Join(tree, name), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := time.Now().Add(-maxAge - time.Hour)
+	if err := os.Chtimes(filepath.Join(dir, "sha256", digests["old"]), long, long); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(dir); err != nil || s.Has(digests["old"]) || !s.Has(digests["new"]) {
+		t.Errorf("after 90 days the old is there: %t, the new: %t, %v", s.Has(digests["old"]), s.Has(digests["new"]), err)
 	}
 }
