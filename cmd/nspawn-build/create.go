@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,13 +51,57 @@ func specFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "dns", Usage: "`SERVER`: auto (those this host asks), host (its own resolver) or an address; may be repeated", EnvVars: env("dns")},
 		&cli.StringFlag{Name: "cpu-quota", Usage: "`SHARE` of one CPU, such as 50%", EnvVars: env("cpu-quota")},
 		&cli.StringFlag{Name: "memory-max", Usage: "most memory: a `SIZE` such as 512M or 8G", EnvVars: env("memory-max")},
+		&cli.StringFlag{Name: "memory-high", Usage: "slow the machine down above a `SIZE` of memory", EnvVars: env("memory-high")},
+		&cli.StringFlag{Name: "io-bandwidth", Usage: "most bytes a second, read and written each: a `SIZE` such as 50M", EnvVars: env("io-bandwidth")},
 		&cli.StringFlag{Name: "io-weight", Usage: "`WEIGHT` of its I/O, 1 to 10000", EnvVars: env("io-weight")},
 		&cli.StringFlag{Name: "tasks-max", Usage: "most processes and threads: a `NUMBER`", EnvVars: env("tasks-max")},
 		&cli.StringFlag{Name: "driver", Value: "auto", Usage: "`DRIVER` that boots it: auto, systemd or direct", EnvVars: env("driver")},
 		&cli.BoolFlag{Name: "no-boot", Usage: "make the machine and do not boot it"},
 		&cli.DurationFlag{Name: "timeout", Value: defaultTimeout, Usage: "`TIME` that booting may take until a login works", EnvVars: env("timeout")},
 	}
-	return append(flags, accessFlags()...)
+	return slices.Concat(flags, reachFlags(), storageFlags(), securityFlags(), lifetimeFlags(), accessFlags())
+}
+
+// reachFlags say what the machine reaches and by whom it is reached.
+func reachFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "private-network", Usage: "leave the machine without a link, and so without SSH"},
+		&cli.StringSliceFlag{Name: "publish", Aliases: []string{"p"}, Usage: "`[ADDRESS:]HOST:MACHINE[/udp]`: make a port of the machine reachable under one of this host; may be repeated"},
+		&cli.StringFlag{Name: "egress", Usage: "`WHAT` the machine may reach: any, internet (not this host nor private networks) or none (default: any)", EnvVars: env("egress")},
+		&cli.StringFlag{Name: "host-network", Usage: "`WHAT` configures this host's end of the link: auto, networkd or builtin (default: auto)", EnvVars: env("host-network")},
+		&cli.BoolFlag{Name: "alias", Usage: "let this host know the machine by its plain name: ssh NAME, ping NAME", EnvVars: env("alias")},
+	}
+}
+
+// storageFlags say what of the host is seen in the machine.
+func storageFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "bind", Usage: "`SOURCE[:TARGET[:ro]]`: show a directory of this host in the machine; may be repeated"},
+		&cli.StringSliceFlag{Name: "bind-ro", Usage: "`SOURCE[:TARGET]`: the same, for reading only; may be repeated"},
+		&cli.BoolFlag{Name: "read-only", Usage: "keep the machine from writing to its own root"},
+		&cli.BoolFlag{Name: "ephemeral", Usage: "throw away what was written whenever the machine stops"},
+	}
+}
+
+// securityFlags say what keeps the machine away from the host.
+func securityFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "profile", Usage: "a `NAME` for a set of settings: sandbox, for what is not trusted", EnvVars: env("profile")},
+		&cli.StringSliceFlag{Name: "capability", Usage: "let the machine have `CAPABILITY` too; may be repeated"},
+		&cli.StringSliceFlag{Name: "drop-capability", Usage: "take `CAPABILITY` from the machine; may be repeated"},
+		&cli.BoolFlag{Name: "no-new-privileges", Usage: "let no program in the machine gain privileges, by setuid say"},
+		&cli.StringFlag{Name: "private-users", Usage: "`HOW` the machine's users relate to this host's: pick, identity or no (default: pick)"},
+		&cli.StringSliceFlag{Name: "system-call-filter", Usage: "let through system call or group `NAME`, or with ~ before it refuse it; may be repeated"},
+	}
+}
+
+// lifetimeFlags say when the machine boots and how long it is wanted.
+func lifetimeFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "enable", Usage: "boot the machine whenever this host boots"},
+		&cli.StringFlag{Name: "ttl", Usage: "have destroy --expired remove the machine after `TIME`, such as 2h", EnvVars: env("ttl")},
+		&cli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` to find the machine by; may be repeated", EnvVars: env("label")},
+	}
 }
 
 // wanted reads a command line into what core/machines is asked for.
@@ -113,7 +158,16 @@ func (a *app) input(ctx *cli.Context, name string) (spec.Input, error) {
 		Packages: ctx.StringSlice("package"), Directory: ctx.String("directory"),
 		Address: ctx.String("address"), Gateway: ctx.String("gateway"), DNS: ctx.StringSlice("dns"),
 		CPUQuota: ctx.String("cpu-quota"), MemoryMax: ctx.String("memory-max"),
+		MemoryHigh: ctx.String("memory-high"), IOBandwidth: ctx.String("io-bandwidth"),
 		IOWeight: ctx.String("io-weight"), TasksMax: ctx.String("tasks-max"), Driver: ctx.String("driver"),
+		PrivateNetwork: ctx.Bool("private-network"), Alias: ctx.Bool("alias"), Publish: ctx.StringSlice("publish"),
+		Egress: ctx.String("egress"), HostNetwork: ctx.String("host-network"),
+		Binds: ctx.StringSlice("bind"), BindsReadOnly: ctx.StringSlice("bind-ro"),
+		ReadOnly: ctx.Bool("read-only"), Ephemeral: ctx.Bool("ephemeral"),
+		Profile: ctx.String("profile"), Capabilities: ctx.StringSlice("capability"),
+		DropCapabilities: ctx.StringSlice("drop-capability"), SystemCallFilter: ctx.StringSlice("system-call-filter"),
+		NoNewPrivileges: ctx.Bool("no-new-privileges"), PrivateUsers: ctx.String("private-users"),
+		Enable: ctx.Bool("enable"), TTL: ctx.String("ttl"), Labels: ctx.StringSlice("label"),
 	}
 	var err error
 	if in.Directory == "" {

@@ -23,6 +23,11 @@ type Machine struct {
 	Interface string       // the host's end of the veth pair
 	HostSide  netip.Prefix // the host's address on that link, such as 192.168.200.1/24
 	Limits    spec.Limits
+
+	Address netip.Prefix // the machine's address on that link
+	DNS     []netip.Addr // the servers that it asks
+	Publish []spec.Publish
+	Egress  spec.Egress
 }
 
 // State is how far a machine is.

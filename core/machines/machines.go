@@ -119,6 +119,7 @@ func (h *House) withMachine(name string, f func(*store.Record) error) (err error
 func bootMachine(m store.Machine) driver.Machine {
 	return driver.Machine{
 		Name: m.Name, Tree: m.Tree.Path, Interface: m.Interface, HostSide: m.HostSide, Limits: m.Spec.Limits,
+		Address: m.Address, DNS: m.DNS, Publish: m.Spec.Network.Publish, Egress: m.Spec.Network.Egress,
 	}
 }
 

@@ -23,8 +23,26 @@ type Input struct {
 	Address, Gateway            string
 	DNS                         []string
 	CPUQuota, MemoryMax         string
+	MemoryHigh, IOBandwidth     string
 	IOWeight, TasksMax          string
 	Driver                      string
+
+	PrivateNetwork, Alias bool
+	Publish               []string // [ADDRESS:]HOST:MACHINE[/tcp|/udp]
+	Egress, HostNetwork   string
+
+	Binds, BindsReadOnly []string // SOURCE[:TARGET[:ro]]
+	ReadOnly, Ephemeral  bool
+
+	Profile                        string
+	Capabilities, DropCapabilities []string
+	SystemCallFilter               []string
+	NoNewPrivileges                bool
+	PrivateUsers                   string
+
+	Enable bool
+	TTL    string
+	Labels []string // KEY=VALUE
 }
 
 // build collects findings on the way to a Spec.
@@ -50,7 +68,11 @@ func Build(in Input) (Spec, error) {
 	b.directory(in.Directory)
 	b.access(in)
 	b.network(in)
+	b.reach(in)
 	b.limits(in)
+	b.storage(in)
+	b.security(in)
+	b.lifetime(in)
 	b.driver(in.Driver)
 	if len(b.found) > 0 {
 		return Spec{}, b.found
@@ -177,6 +199,8 @@ func (b *build) limits(in Input) {
 	}{
 		{"limits.cpu-quota", in.CPUQuota, &b.spec.Limits.CPUQuota, ParseQuota},
 		{"limits.memory-max", in.MemoryMax, &b.spec.Limits.MemoryMax, ParseSize},
+		{"limits.memory-high", in.MemoryHigh, &b.spec.Limits.MemoryHigh, ParseSize},
+		{"limits.io-bandwidth", in.IOBandwidth, &b.spec.Limits.IOBandwidth, ParseBandwidth},
 		{"limits.io-weight", in.IOWeight, &b.spec.Limits.IOWeight, ParseWeight},
 		{"limits.tasks-max", in.TasksMax, &b.spec.Limits.TasksMax, ParseTasks},
 	} {

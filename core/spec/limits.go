@@ -9,6 +9,12 @@ type Limits struct {
 	CPUQuota uint64 `json:"cpuQuota,omitempty"`
 	// MemoryMax is in bytes; Infinity means no limit.
 	MemoryMax uint64 `json:"memoryMax,omitempty"`
+	// MemoryHigh is in bytes: above it the machine is slowed down and its
+	// memory reclaimed, and nothing is killed; Infinity means no limit.
+	MemoryHigh uint64 `json:"memoryHigh,omitempty"`
+	// IOBandwidth is in bytes a second, for reading and for writing each, on
+	// the device that holds the machine's tree; Infinity means no limit.
+	IOBandwidth uint64 `json:"ioBandwidth,omitempty"`
 	// IOWeight is 1 to 10000.
 	IOWeight uint64 `json:"ioWeight,omitempty"`
 	// TasksMax counts processes and threads; Infinity means no limit.
@@ -34,6 +40,8 @@ func (l Limits) Words() []string {
 	plain := func(v uint64) string { return strconv.FormatUint(v, 10) }
 	add("CPUQuota", l.CPUQuota, func(v uint64) string { return plain(v) + "%" })
 	add("MemoryMax", l.MemoryMax, size)
+	add("MemoryHigh", l.MemoryHigh, size)
+	add("IOBandwidth", l.IOBandwidth, size)
 	add("IOWeight", l.IOWeight, plain)
 	add("TasksMax", l.TasksMax, plain)
 	return words

@@ -41,12 +41,36 @@ func ParseName(s string) (string, *FieldError) {
 	return s, nil
 }
 
-// ParseSize reads bytes as systemd does: a number with an optional suffix K,
-// M, G or T to the base 1024, or "infinity".
+// ParseSize reads bytes of memory as systemd does: a number with an optional
+// suffix K, M, G or T to the base 1024, or "infinity".
 func ParseSize(field, s string) (uint64, *FieldError) {
-	bad := &FieldError{field, s, "is not a size", "use 512M, 2G or infinity"}
+	v, ok := bytes(s)
+	if !ok {
+		return 0, &FieldError{field, s, "is not a size", "use 512M, 2G or infinity"}
+	}
+	const least = 16 << 20
+	if v < least {
+		return 0, &FieldError{field, s, "is too small for a machine to boot in", "use at least 16M; 256M is comfortable"}
+	}
+	return v, nil
+}
+
+// ParseBandwidth reads bytes a second, in the form of a size.
+func ParseBandwidth(field, s string) (uint64, *FieldError) {
+	v, ok := bytes(strings.TrimSuffix(s, "/s"))
+	if !ok {
+		return 0, &FieldError{field, s, "is not a number of bytes a second", "use 50M, 1G or infinity"}
+	}
+	const least = 64 << 10
+	if v < least {
+		return 0, &FieldError{field, s, "is too little for a machine to boot with", "use at least 64K; 50M is comfortable"}
+	}
+	return v, nil
+}
+
+func bytes(s string) (v uint64, ok bool) {
 	if s == "infinity" {
-		return Infinity, nil
+		return Infinity, true
 	}
 	digits, shift := s, 0
 	if n := len(s); n > 0 {
@@ -56,13 +80,9 @@ func ParseSize(field, s string) (uint64, *FieldError) {
 	}
 	v, err := strconv.ParseUint(digits, 10, 64)
 	if err != nil || v == 0 || v > math.MaxUint64>>shift {
-		return 0, bad
+		return 0, false
 	}
-	const least = 16 << 20
-	if v<<shift < least {
-		return 0, &FieldError{field, s, "is too small for a machine to boot in", "use at least 16M; 256M is comfortable"}
-	}
-	return v << shift, nil
+	return v << shift, true
 }
 
 // ParseQuota reads a share of one CPU in percent: "50%", "200%".

@@ -32,10 +32,18 @@ type Spec struct {
 	// Directory is the absolute path of the directory that holds the tree.
 	Directory string `json:"directory"`
 
-	Access  Access  `json:"access"`
-	Network Network `json:"network"`
-	Limits  Limits  `json:"limits"`
-	Driver  Driver  `json:"driver"`
+	Access   Access   `json:"access"`
+	Network  Network  `json:"network"`
+	Limits   Limits   `json:"limits"`
+	Storage  Storage  `json:"storage,omitzero"`
+	Security Security `json:"security,omitzero"`
+	Driver   Driver   `json:"driver"`
+	// Enable has the host boot the machine when it boots itself.
+	Enable bool `json:"enable,omitempty"`
+	// TTL is how long the machine is wanted from when it is made; zero means
+	// until somebody destroys it.
+	TTL    Duration          `json:"ttl,omitzero"`
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // Access is how one logs in.
@@ -69,6 +77,14 @@ type Network struct {
 	// subnet.
 	Gateway netip.Addr `json:"gateway,omitzero"`
 	DNS     DNS        `json:"dns"`
+	// Private leaves the machine with loopback alone, and so without SSH.
+	Private bool      `json:"private,omitempty"`
+	Publish []Publish `json:"publish,omitempty"`
+	Egress  Egress    `json:"egress,omitempty"`
+	// Host is what configures the host's end of the link.
+	Host HostNetwork `json:"host,omitempty"`
+	// Alias lets this host know the machine by its plain name too.
+	Alias bool `json:"alias,omitempty"`
 }
 
 // DNS is where a machine's names are resolved.
