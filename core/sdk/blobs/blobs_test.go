@@ -192,6 +192,21 @@ func TestASetComesBackAsItWas(t *testing.T) {
 	if err != nil || !info.ModTime().Equal(when) {
 		t.Errorf("it is of %v, %v; want %v", info.ModTime(), err, when)
 	}
+	opened, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close() //nolint:errcheck // only read from
+	held, byDescriptor := fmt.Sprintf("/proc/self/fd/%d", opened.Fd()), t.TempDir()
+	if err := s.Keep("index-4", held, func(name string) bool { return name == "lock" }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Restore("index-4", byDescriptor); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(byDescriptor, "lock")); err != nil {
+		t.Errorf("a directory that is named by a descriptor is not kept: %v", err)
+	}
 	if err := s.Keep("index-3", from, func(name string) bool { return strings.HasSuffix(name, "_Packages") }); err != nil {
 		t.Fatal(err)
 	}

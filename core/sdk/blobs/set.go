@@ -33,19 +33,17 @@ var (
 // dir; files with other than plain ones are left out.
 func (s Store) Keep(key, dir string, wanted func(name string) bool) error {
 	var files []File
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
-		}
-		name, err := filepath.Rel(dir, path)
-		if err != nil || !fileName.MatchString(name) || !wanted(name) {
+	// Not filepath.WalkDir, which does not enter a dir that is a link; one in
+	// /proc/self/fd is.
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() || !fileName.MatchString(name) || !wanted(name) {
 			return err
 		}
 		info, err := entry.Info()
 		if err != nil {
 			return err
 		}
-		digest, err := s.Put(path, "")
+		digest, err := s.Put(filepath.Join(dir, name), "")
 		if err != nil {
 			return err
 		}
