@@ -14,6 +14,7 @@ import (
 const console = "file /run/nspawn-build/machines/box/console.log"
 
 func TestAMachineThatIsThereIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -57,6 +58,7 @@ func TestAMachineThatIsThereIsLeftAlone(t *testing.T) {
 }
 
 func TestAPlanTouchesNothing(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	before := h.Snapshot(t)
 	plan := want(t, exitDone, h.Run(t, append([]string{"nspawn-build", "plan"}, fixture("box")[1:]...)...))
@@ -73,6 +75,7 @@ func TestAPlanTouchesNothing(t *testing.T) {
 }
 
 func TestWhatIsNotThereIsSaidNotToBeThere(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	for _, verb := range []string{"status", "start", "stop", "destroy", "logs", "exec", "ssh"} {
 		args := []string{"nspawn-build", verb, "nobody"}

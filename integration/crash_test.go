@@ -59,6 +59,7 @@ func killIn(t *testing.T, h *testhost.Host, stage, name string, args []string) s
 // The issue asks for every stage; a crash asks for nothing. Wherever it comes,
 // what it leaves is accounted for.
 func TestARunThatWasKilledAtAnyMomentIsDestroyed(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	h.WriteFile(t, "/root/password", "a password for the crash\n", "0600")
 	before := h.Snapshot(t)
@@ -104,6 +105,7 @@ func killAmid(t *testing.T, h *testhost.Host, stage, name string, args []string)
 }
 
 func TestARunThatWasKilledIsDestroyedWhereverItWas(t *testing.T) {
+	t.Parallel()
 	for i, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -129,6 +131,7 @@ func TestARunThatWasKilledIsDestroyedWhereverItWas(t *testing.T) {
 }
 
 func TestARunThatIsKilledInEveryStageIsResumedEachTime(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -195,6 +198,7 @@ func killedAndResumed(t *testing.T, h *testhost.Host, pending []string) []string
 }
 
 func TestAKilledPluginFailsTheBootstrapAndLeavesNothing(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	before := h.Snapshot(t)
 	for _, c := range []struct{ name, option, when string }{
@@ -218,6 +222,7 @@ func TestAKilledPluginFailsTheBootstrapAndLeavesNothing(t *testing.T) {
 }
 
 func TestAFailingBootstrapLeavesNothing(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	before := h.Snapshot(t)
 	for _, how := range []string{"before", "after", "panic"} {

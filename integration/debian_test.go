@@ -17,6 +17,7 @@ func debian(release, name string, more ...string) []string {
 }
 
 func TestOneCommandMakesADebianMachineThatOneCanLogInTo(t *testing.T) {
+	t.Parallel()
 	h := install(t, testhost.Start(t, testhost.Options{Suite: "trixie"}))
 	before := h.Snapshot(t)
 
@@ -100,6 +101,7 @@ func TestOneCommandMakesADebianMachineThatOneCanLogInTo(t *testing.T) {
 }
 
 func TestAMachineOfUnstableRunsOnAHostOfOldstable(t *testing.T) {
+	t.Parallel()
 	h := install(t, testhost.Start(t, testhost.Options{Suite: "bookworm"}))
 	before := h.Snapshot(t)
 	checkMachine(t, h, create(t, h, debian("bookworm", "old")...))
@@ -110,6 +112,7 @@ func TestAMachineOfUnstableRunsOnAHostOfOldstable(t *testing.T) {
 }
 
 func TestADebianMachineLivesOnAHostWithoutSystemd(t *testing.T) {
+	t.Parallel()
 	h := install(t, testhost.StartDirect(t, testhost.Options{}))
 	before := h.Snapshot(t)
 	m := create(t, h, debian("trixie", "m1")...)

@@ -100,6 +100,7 @@ func release(t *testing.T, h *testhost.Host, m created) string {
 // TestThreeDistributionsRunSideBySide is the scenario of the product's name:
 // machines of all families on one host, made by their own tools.
 func TestThreeDistributionsRunSideBySide(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := install(t, kind.start(t, options(t, testhost.Options{}, arch, fedora)))
@@ -157,6 +158,7 @@ func TestThreeDistributionsRunSideBySide(t *testing.T) {
 // and dnf that hosts have. What machines are like is seen by their packages;
 // that they boot is the matter of another test.
 func TestToolsOfEveryDebianMakeTheSameMachines(t *testing.T) {
+	t.Parallel()
 	made := map[string]map[string]string{} // distro, suite: the packages
 	var mu sync.Mutex
 	for _, suite := range []string{"bookworm", "trixie", "forky"} {

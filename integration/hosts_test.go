@@ -12,6 +12,7 @@ import (
 // TestHostsOfEveryFamilyMakeTheirOwnMachines runs on hosts whose own tree was
 // installed from the repositories of the tests, as their users have them.
 func TestHostsOfEveryFamilyMakeTheirOwnMachines(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		distribution
 		lacks string // the command that installs what Debian machines take
@@ -61,6 +62,7 @@ func TestHostsOfEveryFamilyMakeTheirOwnMachines(t *testing.T) {
 // TestKeysThatAreNotTheDistributionsAreNotTaken is about a host on which a key
 // is where Fedora has its own, and is not Fedora's.
 func TestKeysThatAreNotTheDistributionsAreNotTaken(t *testing.T) {
+	t.Parallel()
 	h := install(t, testhost.StartDirect(t, options(t, testhost.Options{Tree: fedora.open(t).Host(t)}, fedora)))
 	before := h.Snapshot(t)
 	r := h.Run(t, "nspawn-build", "--distro", "fedora", "--release", fedora.release, "box", "--mirror", "http://"+fedora.site+"/"+fedora.layout)
@@ -74,6 +76,7 @@ func TestKeysThatAreNotTheDistributionsAreNotTaken(t *testing.T) {
 // TestWhatAHostLacksIsInstalledByItsOwnPackageManager runs what the quickstart
 // begins with.
 func TestWhatAHostLacksIsInstalledByItsOwnPackageManager(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		distribution
 		configure, remove, program string
@@ -114,6 +117,7 @@ func TestWhatAHostLacksIsInstalledByItsOwnPackageManager(t *testing.T) {
 // TestAHostWithoutNetworkdRunsMachinesDirectly is what the quickstart does where
 // another program has the host's network.
 func TestAHostWithoutNetworkdRunsMachinesDirectly(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	h.MustRun(t, "systemctl", "stop", "systemd-networkd.socket", "systemd-networkd.service")
 	before := h.Snapshot(t)

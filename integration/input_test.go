@@ -85,6 +85,7 @@ var badInput = []refused{
 }
 
 func TestBadInputIsRefusedBeforeAnythingIsTouched(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	h.MustRun(t, "nspawn-build", "plugin", "list") // whatever asking the plugins makes is there now
 	before := h.Snapshot(t)
@@ -135,6 +136,7 @@ func escaped(s string) string {
 
 // On a terminal somebody would be asked; here nobody can be.
 func TestAMachineThatNobodyCouldLogInToIsRefused(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	h.MustRun(t, "rm", "-r", "/root/.ssh")
 	before := h.Snapshot(t)
@@ -153,6 +155,7 @@ func TestAMachineThatNobodyCouldLogInToIsRefused(t *testing.T) {
 // Whoever may call sudo without a password must not be able to have a file of
 // somebody else's overwritten by choosing a name.
 func TestFilesOfOthersAreNeverOverwritten(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	for _, file := range []string{
 		"/etc/systemd/nspawn/box.nspawn", "/etc/systemd/network/50-ve-box.network",

@@ -11,6 +11,7 @@ import (
 )
 
 func TestOneInterruptEndsARunInGoodOrder(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -35,6 +36,7 @@ func TestOneInterruptEndsARunInGoodOrder(t *testing.T) {
 }
 
 func TestAPluginThatIgnoresTheInterruptIsEnded(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	before := h.Snapshot(t)
 	p := h.Start(t, testhost.Command{Args: fixture("box", "--option", "delay=10m", "--option", "deaf=yes", "--log-format", "json")})
@@ -47,6 +49,7 @@ func TestAPluginThatIgnoresTheInterruptIsEnded(t *testing.T) {
 }
 
 func TestASecondInterruptEndsARunAtOnce(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	before := h.Snapshot(t)
 	p := h.Start(t, testhost.Command{Args: fixture("box", "--option", "delay=60s", "--option", "deaf=yes", "--log-format", "json")})

@@ -9,6 +9,7 @@ import (
 )
 
 func TestAMachineLivesOnAHostWithLegacyCgroups(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			testhost.RequireLegacyCgroups(t)
@@ -28,6 +29,7 @@ func TestAMachineLivesOnAHostWithLegacyCgroups(t *testing.T) {
 // Under a container manager a host may have no /etc/machine-id, of which
 // systemd-nspawn makes the addresses of a veth pair.
 func TestAMachineLivesOnAHostWithoutAMachineID(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{NoMachineID: true}))
 	before := h.Snapshot(t)
 	checkMachine(t, h, create(t, h, fixture("box")...))

@@ -13,6 +13,7 @@ import (
 )
 
 func TestOfTenCreatesOfOneNameOneMakesIt(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	before := h.Snapshot(t)
 	var running []*testhost.Process
@@ -41,6 +42,7 @@ func TestOfTenCreatesOfOneNameOneMakesIt(t *testing.T) {
 }
 
 func TestFiveMachinesMadeAtOnceHaveSubnetsOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))

@@ -14,6 +14,7 @@ import (
 // TestNothingIsMadeOfWhatDoesNotVerify gives the real tools repositories with
 // one thing wrong each, and looks at what the user is told and what is left.
 func TestNothingIsMadeOfWhatDoesNotVerify(t *testing.T) {
+	t.Parallel()
 	flaws := []testrepo.Flaw{
 		testrepo.WrongKey, testrepo.ExpiredKey, testrepo.TamperedPackage, testrepo.TamperedDatabase,
 		testrepo.MissingSignature, testrepo.StaleDatabase,

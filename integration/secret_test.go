@@ -85,6 +85,7 @@ func unseen(t *testing.T, h *testhost.Host, exit int, c testhost.Command) testho
 const passwordFile = "/root/password" // the user's own
 
 func TestAPasswordIsNowhereButInShadowAndThereHashed(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -131,6 +132,7 @@ func TestAPasswordIsNowhereButInShadowAndThereHashed(t *testing.T) {
 }
 
 func TestAGeneratedPasswordIsPrintedOnceAndLogsIn(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	r := want(t, exitDone, h.Run(t, fixture("box", "--generate-password", "--log-level", "debug")...))
 	var password string

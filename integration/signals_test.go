@@ -51,6 +51,7 @@ func signalled(t *testing.T, h *testhost.Host, comm string, s unix.Signal) bool 
 // TestASignalAtAnyMomentLeavesNothing sends signals to the program, to its
 // plugin and to the distribution's own tool.
 func TestASignalAtAnyMomentLeavesNothing(t *testing.T) {
+	t.Parallel()
 	h := install(t, testhost.StartDirect(t, options(t, testhost.Options{}, arch, fedora)))
 	for _, d := range []distribution{arch, fedora} {
 		t.Run(d.name, func(t *testing.T) {
