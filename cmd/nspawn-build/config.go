@@ -73,18 +73,26 @@ func parseConfig(data []byte) (config, error) {
 func configKeys() []string {
 	keys := []string{poolKey}
 	for _, f := range append(append(specFlags(), logFlags()...), outputFlag()) {
-		if withEnv, ok := f.(interface{ GetEnvVars() []string }); ok && len(withEnv.GetEnvVars()) > 0 {
+		if takesDefault(f) {
 			keys = append(keys, f.Names()[0])
 		}
 	}
 	return keys
 }
 
-// apply sets the flags of a command that nobody has set.
+// takesDefault says of a flag that the environment and the file can set it.
+func takesDefault(f cli.Flag) bool {
+	withEnv, ok := f.(interface{ GetEnvVars() []string })
+	return ok && len(withEnv.GetEnvVars()) > 0
+}
+
+// apply sets the flags of a command that nobody has set. A flag of the same name
+// that takes no default, such as the --label that machines are found by, is
+// another one.
 func (c config) apply(ctx *cli.Context) error {
 	for _, f := range ctx.Command.Flags {
 		name := f.Names()[0]
-		if ctx.IsSet(name) {
+		if !takesDefault(f) || ctx.IsSet(name) {
 			continue
 		}
 		for _, v := range c[name] {

@@ -33,7 +33,10 @@ const (
 	noHint          = ""
 )
 
-var errInterrupted = errors.New("interrupted")
+var (
+	errInterrupted = errors.New("interrupted")
+	errCalledOff   = errors.New("called off: nothing was changed")
+)
 
 // usageError is a command line that cannot be understood.
 type usageError struct {
@@ -62,6 +65,9 @@ func judge(ctx context.Context, err error) verdict {
 		return verdict{int(status), noHint}
 	}
 	if errors.Is(err, errInterrupted) || errors.Is(context.Cause(ctx), errInterrupted) {
+		return verdict{exitInterrupted, noHint}
+	}
+	if errors.Is(err, errCalledOff) {
 		return verdict{exitInterrupted, noHint}
 	}
 	for _, row := range []func(error) (verdict, bool){
@@ -184,6 +190,15 @@ func (a *app) report(ctx context.Context, err error) int {
 	if errors.As(err, &status) {
 		return v.code
 	}
+	var many *severalError
+	if errors.As(err, &many) {
+		for i, one := range many.errs {
+			if code := a.report(ctx, one); i == 0 {
+				v.code = code
+			}
+		}
+		return v.code
+	}
 	var invalid spec.Invalid
 	if errors.As(err, &invalid) {
 		for _, e := range invalid {
@@ -192,7 +207,7 @@ func (a *app) report(ctx context.Context, err error) int {
 		}
 		return v.code
 	}
-	if v.code == exitInterrupted {
+	if v.code == exitInterrupted && !errors.Is(err, errCalledOff) {
 		a.log.Error(interruption(err))
 		return v.code
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -26,15 +28,25 @@ type listed struct {
 	Leader    int         `json:"leader,omitempty"`
 	Since     *time.Time  `json:"since,omitempty"`
 	Limits    spec.Limits `json:"limits"`
-	Problem   string      `json:"problem,omitempty"`
+
+	Labels  map[string]string `json:"labels,omitempty"`
+	Expires *time.Time        `json:"expires,omitempty"`
+	Enabled bool              `json:"enabled,omitempty"` // this host boots it when it boots itself
+	Problem string            `json:"problem,omitempty"`
 }
 
 func describe(v machines.View) listed {
 	m := v.Machine
 	l := listed{
 		Name: m.Name, State: string(v.Status.State), Distro: m.Spec.Distro, Release: release(m), Driver: m.Driver,
-		Address: m.Address.Addr().String(), Interface: m.Interface, Tree: m.Tree.Path, Created: m.Created,
-		Leader: v.Status.Leader, Limits: m.Spec.Limits, Problem: v.Problem,
+		Interface: m.Interface, Tree: m.Tree.Path, Created: m.Created,
+		Leader: v.Status.Leader, Limits: m.Spec.Limits, Labels: m.Spec.Labels, Enabled: m.Spec.Enable, Problem: v.Problem,
+	}
+	if m.Address.IsValid() { // a machine without a network has none
+		l.Address = m.Address.Addr().String()
+	}
+	if !m.Expires.IsZero() {
+		l.Expires = &m.Expires
 	}
 	if !v.Status.Since.IsZero() {
 		l.Since = &v.Status.Since
@@ -52,10 +64,14 @@ func (a *app) listCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "list",
 		Usage: "list the machines",
-		Flags: []cli.Flag{outputFlag()},
+		Flags: []cli.Flag{labelFlag(), outputFlag()},
 		Action: func(ctx *cli.Context) error {
 			if ctx.NArg() > 0 {
 				return &usageError{fmt.Sprintf("unexpected argument %q", ctx.Args().First()), "list takes none; status shows one machine"}
+			}
+			labels, err := selectors(ctx)
+			if err != nil {
+				return err
 			}
 			house, err := a.house()
 			if err != nil {
@@ -64,7 +80,9 @@ func (a *app) listCommand() *cli.Command {
 			views, listErr := house.List(ctx.Context)
 			all := make([]listed, 0, len(views))
 			for _, v := range views {
-				all = append(all, describe(v))
+				if (machines.Choice{Labels: labels}).Holds(v.Machine) {
+					all = append(all, describe(v))
+				}
 			}
 			if err := a.result(ctx, all, func() { a.printTable(all) }); err != nil {
 				return err
@@ -79,10 +97,46 @@ func (a *app) printTable(all []listed) {
 		a.printf("no machines\n")
 		return
 	}
+	expire := slices.ContainsFunc(all, func(l listed) bool { return l.Expires != nil })
 	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tSTATE\tDISTRO\tADDRESS\tDRIVER\tTREE")
+	row := func(cells ...string) { fmt.Fprintln(w, strings.Join(cells, "\t")) }
+	if head := []string{"NAME", "STATE", "DISTRO", "ADDRESS", "DRIVER", "TREE"}; expire {
+		row(slices.Insert(head, 5, "EXPIRES")...)
+	} else {
+		row(head...)
+	}
 	for _, l := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s %s\t%s\t%s\t%s\n", l.Name, l.State, l.Distro, l.Release, l.Address, l.Driver, l.Tree)
+		cells := []string{l.Name, l.State, strings.TrimSpace(l.Distro + " " + l.Release), orDash(l.Address), string(l.Driver), l.Tree}
+		if expire {
+			cells = slices.Insert(cells, 5, expiry(l.Expires, time.Now()))
+		}
+		row(cells...)
 	}
 	_ = w.Flush()
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// expiry says how far away the end of a machine's time is.
+func expiry(at *time.Time, now time.Time) string {
+	if at == nil {
+		return "never"
+	}
+	left := at.Sub(now)
+	switch {
+	case left <= 0:
+		return "over"
+	case left < time.Minute:
+		return "in " + left.Round(time.Second).String()
+	case left < time.Hour:
+		return fmt.Sprintf("in %dm", int(left.Minutes()))
+	case left < 48*time.Hour:
+		return fmt.Sprintf("in %dh%02dm", int(left.Hours()), int(left.Minutes())%60)
+	}
+	return fmt.Sprintf("in %dd", int(left.Hours())/24)
 }

@@ -79,9 +79,7 @@ func (p *progress) tell(e pipeline.Event) {
 	switch e.Kind {
 	case pipeline.Started:
 		p.show(e.Stage, "")
-		if p.live == nil {
-			log.WithField("event", e.Kind).Info(e.Stage + ": started")
-		}
+		p.once(log, e, "started")
 	case pipeline.Progress:
 		p.advance(log, e)
 	case pipeline.Finished:
@@ -117,11 +115,9 @@ func (p *progress) tell(e pipeline.Event) {
 func (p *progress) advance(log *logrus.Entry, e pipeline.Event) {
 	if e.Text != "" {
 		p.phases[e.Stage] = e.Text
-		// Tools take turns at unpacking and configuring: once is enough.
-		if said := e.Stage + ": " + e.Text; p.live == nil && !p.said[said] {
-			p.said[said] = true
-			log.WithField("event", e.Kind).Info(said)
-		}
+		// Tools take turns at unpacking and configuring, and a machine that
+		// is started is the first thing to know of a boot that has started.
+		p.once(log, e, e.Text)
 	}
 	text := p.phases[e.Stage]
 	switch {
@@ -134,6 +130,14 @@ func (p *progress) advance(log *logrus.Entry, e pipeline.Event) {
 		text += "  " + e.Item
 	}
 	p.show(e.Stage, text)
+}
+
+// once says a phase of a stage where there is no live line to show it.
+func (p *progress) once(log *logrus.Entry, e pipeline.Event, phase string) {
+	if said := e.Stage + ": " + phase; p.live == nil && !p.said[said] {
+		p.said[said] = true
+		log.WithField("event", e.Kind).Info(said)
+	}
 }
 
 func (p *progress) show(stage, text string) {

@@ -1,42 +1,35 @@
 package main
 
 import (
+	"context"
 	"time"
 
-	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/urfave/cli/v2"
+
+	"github.com/nspawn-build/nspawn-build/core/machines"
 )
 
 const defaultGrace = 30 * time.Second
 
-// moved is the result of start and stop.
+// moved is the result of the verbs that start and stop, for one machine.
 type moved struct {
 	Name    string `json:"name"`
 	State   string `json:"state"`
 	Changed bool   `json:"changed"`
 }
 
+func timeoutFlag() cli.Flag {
+	return &cli.DurationFlag{Name: "timeout", Value: defaultTimeout, Usage: "`TIME` that booting may take until a login works", EnvVars: env("timeout")}
+}
+
 func (a *app) startCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "start",
 		Usage:     "boot a machine and prove that one can log in",
-		ArgsUsage: "NAME",
-		Flags: []cli.Flag{
-			&cli.DurationFlag{Name: "timeout", Value: defaultTimeout, Usage: "`TIME` that booting may take until a login works", EnvVars: env("timeout")},
-			outputFlag(),
-		},
-		Action: a.onMachine(func(ctx *cli.Context, house *machines.House, name string) error {
-			changed, err := house.Start(ctx.Context, name, ctx.Duration("timeout"))
-			if err != nil {
-				return err
-			}
-			return a.result(ctx, moved{name, "running", changed}, func() {
-				if changed {
-					a.printf("%s is up\n", name)
-				} else {
-					a.printf("%s runs already\n", name)
-				}
-			})
+		ArgsUsage: "NAME...",
+		Flags:     []cli.Flag{allFlag(), labelFlag(), timeoutFlag(), outputFlag()},
+		Action: a.onMachines("running", "%s is up\n", "%s runs already\n", func(ctx *cli.Context, house *machines.House, name string) (bool, error) {
+			return house.Start(ctx.Context, name, ctx.Duration("timeout"))
 		}),
 	}
 }
@@ -45,23 +38,59 @@ func (a *app) stopCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "stop",
 		Usage:     "power a machine off",
-		ArgsUsage: "NAME",
+		ArgsUsage: "NAME...",
 		Flags: []cli.Flag{
+			allFlag(), labelFlag(),
 			&cli.DurationFlag{Name: "timeout", Value: defaultGrace, Usage: "`TIME` that it may take before it is ended by force"},
 			outputFlag(),
 		},
-		Action: a.onMachine(func(ctx *cli.Context, house *machines.House, name string) error {
-			changed, err := house.Stop(ctx.Context, name, ctx.Duration("timeout"))
-			if err != nil {
-				return err
-			}
-			return a.result(ctx, moved{name, "stopped", changed}, func() {
-				if changed {
-					a.printf("%s is off\n", name)
-				} else {
-					a.printf("%s is off already\n", name)
-				}
-			})
+		Action: a.onMachines("stopped", "%s is off\n", "%s is off already\n", func(ctx *cli.Context, house *machines.House, name string) (bool, error) {
+			return house.Stop(ctx.Context, name, ctx.Duration("timeout"))
 		}),
+	}
+}
+
+// onMachines is the action of a verb that brings machines into a state, given the
+// words for one that it had to do so for and for one that was in it.
+func (a *app) onMachines(state, changed, unchanged string, do func(ctx *cli.Context, house *machines.House, name string) (bool, error)) cli.ActionFunc {
+	return func(ctx *cli.Context) error {
+		c, err := machineNames(ctx)
+		if err != nil {
+			return err
+		}
+		house, err := a.house()
+		if err != nil {
+			return err
+		}
+		unread := c.find(house)
+		did, errs := c.each(ctx.Context, house, func(_ context.Context, house *machines.House, name string) (bool, error) {
+			return do(ctx, house, name)
+		})
+		if c.single && errs[0] != nil {
+			return errs[0]
+		}
+		all := make([]moved, 0, len(c.names))
+		for i, name := range c.names {
+			if errs[i] == nil {
+				all = append(all, moved{name, state, did[i]})
+			}
+		}
+		var result any = all
+		if c.single {
+			result = all[0]
+		}
+		err = a.result(ctx, result, func() {
+			for _, m := range all {
+				words := unchanged
+				if m.Changed {
+					words = changed
+				}
+				a.printf(words, m.Name)
+			}
+			if len(c.names) == 0 {
+				a.printf("no machines\n")
+			}
+		})
+		return several(append(errs, unread, err)...)
 	}
 }

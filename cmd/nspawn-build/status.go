@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,10 +78,19 @@ func (a *app) printStatus(s status) {
 	row("problem", s.Problem)
 	row("failed", strings.Join(s.Failed, ", "))
 	row("distro", s.Distro+" "+s.Release)
-	row("address", s.Address+" on "+s.Interface)
+	if s.Address != "" {
+		row("address", s.Address+" on "+s.Interface)
+	}
 	row("driver", string(s.Driver))
 	row("limits", limitsLine(s.Limits))
 	row("tree", s.Tree)
+	row("labels", labelsLine(s.Labels))
+	if s.Expires != nil {
+		row("expires", s.Expires.Local().Format(time.DateTime)+" ("+expiry(s.Expires, time.Now())+")")
+	}
+	if s.Enabled {
+		row("enabled", "this host boots it when it boots itself")
+	}
 	if s.Since != nil {
 		row("up since", s.Since.Format(time.DateTime))
 	}
@@ -88,4 +99,12 @@ func (a *app) printStatus(s status) {
 
 func limitsLine(l spec.Limits) string {
 	return strings.Join(l.Words(), ", ")
+}
+
+func labelsLine(labels map[string]string) string {
+	words := make([]string, 0, len(labels))
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		words = append(words, key+"="+labels[key])
+	}
+	return strings.Join(words, ", ")
 }

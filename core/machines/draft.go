@@ -104,6 +104,9 @@ func (h *House) draft(w Wanted, kind spec.Driver) (*store.Record, error) {
 		AuthorizedKeys: slices.Clone(s.Access.SSHKeys),
 		Tree:           store.Tree{Path: filepath.Join(s.Directory, s.Name)},
 	}
+	if s.TTL > 0 {
+		m.Expires = m.Created.Add(time.Duration(s.TTL))
+	}
 	for _, k := range w.InvokerKeys {
 		if s.Access.InvokerKeys && !slices.Contains(m.AuthorizedKeys, k) {
 			m.AuthorizedKeys = append(m.AuthorizedKeys, k)

@@ -94,9 +94,16 @@ func (h *House) Stop(ctx context.Context, name string, grace time.Duration) (cha
 
 // Destroy stops a machine and removes everything that making it made.
 func (h *House) Destroy(ctx context.Context, name string) error {
+	return h.destroy(ctx, name, func(store.Machine) bool { return true })
+}
+
+func (h *House) destroy(ctx context.Context, name string, meant func(store.Machine) bool) error {
 	// A run that was killed before it had a record may have asked a plugin.
 	h.Plugins.Sweep()
 	return h.withMachine(name, func(rec *store.Record) error {
+		if !meant(rec.Machine()) {
+			return nil
+		}
 		all, err := h.assemble(rec, nil)
 		if err != nil {
 			return err

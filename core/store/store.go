@@ -38,9 +38,11 @@ type Store struct {
 
 // Machine is the record of one machine.
 type Machine struct {
-	Version  int       `json:"version"`
-	Name     string    `json:"name"`
-	Created  time.Time `json:"created"`
+	Version int       `json:"version"`
+	Name    string    `json:"name"`
+	Created time.Time `json:"created"`
+	// Expires is when the machine is no longer wanted; zero means never.
+	Expires  time.Time `json:"expires,omitzero"`
 	Complete bool      `json:"complete"` // every stage has been through
 	Spec     spec.Spec `json:"spec"`
 
@@ -189,6 +191,9 @@ func removeEmpty(dir string) error {
 	}
 	return err
 }
+
+// Expired reports whether the machine was no longer wanted at that moment.
+func (m Machine) Expired(at time.Time) bool { return !m.Expires.IsZero() && !at.Before(m.Expires) }
 
 // Password is the kind of password that was asked for.
 func (m Machine) Password() spec.PasswordKind { return m.Spec.Access.Password }
