@@ -113,6 +113,9 @@ func (n *Network) Apply(ctx context.Context) error {
 		return err
 	}
 	return n.Exclusive(ctx, func() error {
+		if err := n.leave(false); err != nil {
+			return err
+		}
 		files, err := n.hostFiles(false)
 		if err != nil {
 			return err
@@ -130,6 +133,10 @@ func (n *Network) Apply(ctx context.Context) error {
 // the tree.
 func (n *Network) Undo(ctx context.Context) error {
 	return n.Exclusive(ctx, func() error {
+		// Others that go at the same time must not write it back.
+		if err := n.leave(true); err != nil {
+			return err
+		}
 		files, err := n.hostFiles(true)
 		if err != nil {
 			return err
@@ -149,6 +156,14 @@ func (n *Network) Undo(ctx context.Context) error {
 		}
 		return n.reload(ctx, changed)
 	})
+}
+
+// leave notes whether the machine is about to go.
+func (n *Network) leave(going bool) error {
+	if n.Record.Machine().Leaving == going {
+		return nil
+	}
+	return n.Record.Update(func(m *store.Machine) { m.Leaving = going })
 }
 
 func (n *Network) reload(ctx context.Context, changed bool) error {
@@ -260,7 +275,7 @@ func (n *Network) sshFiles(m store.Machine, leaving bool) (config, known []byte,
 	if err != nil {
 		return nil, nil, err
 	}
-	all = slices.DeleteFunc(all, func(o store.Machine) bool { return o.Name == m.Name || o.HostKey == "" })
+	all = slices.DeleteFunc(all, func(o store.Machine) bool { return o.Name == m.Name || o.HostKey == "" || o.Leaving })
 	if !leaving && m.HostKey != "" {
 		all = append(all, m)
 	}

@@ -44,7 +44,11 @@ type Machine struct {
 	// Expires is when the machine is no longer wanted; zero means never.
 	Expires  time.Time `json:"expires,omitzero"`
 	Complete bool      `json:"complete"` // every stage has been through
-	Spec     spec.Spec `json:"spec"`
+	// Leaving says that the host was told to forget the machine: files that name
+	// all machines name it no more.
+	Leaving bool `json:"leaving,omitempty"`
+
+	Spec spec.Spec `json:"spec"`
 
 	// What was left open by the spec and decided when the machine was made.
 	Driver         spec.Driver  `json:"driver"`
