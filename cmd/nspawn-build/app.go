@@ -48,8 +48,9 @@ func newApp(s streams) *app {
 		OnUsageError:    onUsageError,
 		Commands: []*cli.Command{
 			a.createCommand(), a.planCommand(), a.listCommand(), a.statusCommand(),
-			a.startCommand(), a.stopCommand(), a.sshCommand(), a.execCommand(), a.logsCommand(),
-			a.destroyCommand(), a.pluginCommand(), a.versionCommand(), a.superviseCommand(), a.pluginLockCommand(),
+			a.startCommand(), a.stopCommand(), a.restartCommand(), a.rebootCommand(), a.poweroffCommand(),
+			a.enableCommand(), a.disableCommand(), a.sshCommand(), a.execCommand(), a.logsCommand(),
+			a.destroyCommand(), a.removeCommand(), a.pluginCommand(), a.versionCommand(), a.superviseCommand(), a.pluginLockCommand(),
 		},
 	}
 	for _, c := range a.cli.Commands {

@@ -100,6 +100,7 @@ func judgeInput(err error) (verdict, bool) {
 func judgeState(err error) (verdict, bool) {
 	var exists *machines.ExistsError
 	var off *notRunningError
+	var stopped *machines.NotRunningError
 	switch {
 	case errors.As(err, &exists):
 		return verdict{exitExists, existsHint(exists)}, true
@@ -109,6 +110,8 @@ func judgeState(err error) (verdict, bool) {
 		return verdict{exitExists, "move it away, or choose another name or --directory"}, true
 	case errors.Is(err, machines.ErrIncomplete):
 		return verdict{exitExists, "continue with nspawn-build create --resume NAME, or nspawn-build destroy NAME"}, true
+	case errors.As(err, &stopped):
+		return verdict{exitBoot, "start it: nspawn-build start " + stopped.Name}, true
 	case errors.As(err, &off):
 		return verdict{exitBoot, "start it: nspawn-build start " + off.name}, true
 	case errors.Is(err, store.ErrNoMachine):

@@ -55,6 +55,8 @@ func TestEachErrorHasItsExitStatus(t *testing.T) {
 		{"no login", inStage(stages.NameBoot, &readiness.Error{Rung: readiness.LoggedIn}), 7},
 		{"no names", inStage(stages.NameBoot, &readiness.Error{Rung: readiness.Resolves}), 7},
 		{"does not run", &notRunningError{"x"}, 6},
+		{"cannot reboot", &machines.NotRunningError{Name: "x"}, 6},
+		{"called off", errCalledOff, 130},
 		{"exists", &machines.ExistsError{Name: "x"}, 8},
 		{"locked", fmt.Errorf("x: %w", store.ErrLocked), 8},
 		{"foreign file", inStage(stages.NameNetwork, hostfile.ErrForeign), 8},

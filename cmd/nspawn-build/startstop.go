@@ -35,17 +35,66 @@ func (a *app) startCommand() *cli.Command {
 }
 
 func (a *app) stopCommand() *cli.Command {
+	return a.stopping("stop", "power a machine off")
+}
+
+func (a *app) poweroffCommand() *cli.Command {
+	return a.stopping("poweroff", "the same as stop")
+}
+
+// stopping is a verb that powers machines off.
+func (a *app) stopping(verb, usage string) *cli.Command {
 	return &cli.Command{
-		Name:      "stop",
-		Usage:     "power a machine off",
+		Name:      verb,
+		Usage:     usage,
 		ArgsUsage: "NAME...",
+		Description: "The machine's own init is asked to power off, so that its services end in order. What\n" +
+			"has not ended when the time is over is ended by force.",
 		Flags: []cli.Flag{
 			allFlag(), labelFlag(),
 			&cli.DurationFlag{Name: "timeout", Value: defaultGrace, Usage: "`TIME` that it may take before it is ended by force"},
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "end it at once, as if its power were cut"},
 			outputFlag(),
 		},
 		Action: a.onMachines("stopped", "%s is off\n", "%s is off already\n", func(ctx *cli.Context, house *machines.House, name string) (bool, error) {
-			return house.Stop(ctx.Context, name, ctx.Duration("timeout"))
+			return house.Stop(ctx.Context, name, grace(ctx, "timeout"))
+		}),
+	}
+}
+
+// grace is how long a machine may take to power off.
+func grace(ctx *cli.Context, flag string) time.Duration {
+	if ctx.Bool("force") {
+		return 0
+	}
+	return ctx.Duration(flag)
+}
+
+func (a *app) restartCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "restart",
+		Usage:     "power a machine off, boot it and prove that one can log in",
+		ArgsUsage: "NAME...",
+		Flags: []cli.Flag{
+			allFlag(), labelFlag(), timeoutFlag(),
+			&cli.DurationFlag{Name: "grace", Value: defaultGrace, Usage: "`TIME` that powering off may take before it is ended by force"},
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "end it at once, as if its power were cut"},
+			outputFlag(),
+		},
+		Action: a.onMachines("running", "%s is up again\n", "", func(ctx *cli.Context, house *machines.House, name string) (bool, error) {
+			return true, house.Restart(ctx.Context, name, grace(ctx, "grace"), ctx.Duration("timeout"))
+		}),
+	}
+}
+
+func (a *app) rebootCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "reboot",
+		Usage:     "have a machine reboot itself and prove that one can log in again",
+		ArgsUsage: "NAME...",
+		Flags:     []cli.Flag{allFlag(), labelFlag(), timeoutFlag(), outputFlag()},
+		Action: a.onMachines("running", "%s is up again\n", "", func(ctx *cli.Context, house *machines.House, name string) (bool, error) {
+			return true, house.Reboot(ctx.Context, name, ctx.Duration("timeout"))
 		}),
 	}
 }

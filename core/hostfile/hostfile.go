@@ -200,6 +200,33 @@ func (f *Files) Prune(dir string) error {
 	return f.record(made)
 }
 
+// Note remembers of something that others make at our wish, such as a unit that
+// the service manager enables, that it was made for machines. It is noted before
+// it is made.
+func (f *Files) Note(path string) error {
+	made, err := f.made()
+	if err != nil {
+		return err
+	}
+	return f.record(append(made, path))
+}
+
+// Noted reports whether path was noted.
+func (f *Files) Noted(path string) (bool, error) {
+	made, err := f.made()
+	return slices.Contains(made, path), err
+}
+
+// Unnote forgets paths, and directories too: then they are somebody else's from
+// here on, and stay.
+func (f *Files) Unnote(paths ...string) error {
+	made, err := f.made()
+	if err != nil {
+		return err
+	}
+	return f.record(slices.DeleteFunc(made, func(p string) bool { return slices.Contains(paths, p) }))
+}
+
 func (f *Files) made() ([]string, error) {
 	data, err := os.ReadFile(f.Made)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
+	"github.com/nspawn-build/nspawn-build/core/stages"
 	"github.com/nspawn-build/nspawn-build/core/store"
 )
 
@@ -57,39 +58,47 @@ var ErrIncomplete = errors.New("making it was interrupted")
 // Start boots a machine and proves that one can log in.
 func (h *House) Start(ctx context.Context, name string, timeout time.Duration) (changed bool, err error) {
 	err = h.withMachine(name, func(rec *store.Record) error {
-		if !rec.Machine().Complete {
-			return fmt.Errorf("%s: %w", name, ErrIncomplete)
-		}
-		all, err := h.assemble(rec, nil)
-		if err != nil {
-			return err
-		}
-		all.Boot.Timeout = timeout
-		order := h.decorate([]pipeline.Stage{all.Boot}, nil)
-		runner := pipeline.Runner{Stages: order}
-		results, err := runner.Run(ctx)
-		changed = len(results) == 1 && results[0].Changed
+		changed, err = h.boot(ctx, rec, timeout, func(b *stages.Boot) pipeline.Stage { return b })
 		return err
 	})
 	return changed, err
 }
 
-// Stop powers a machine off; when grace is over it is ended by force.
+// boot runs the stage that boots a machine, in the form that as gives it.
+func (h *House) boot(ctx context.Context, rec *store.Record, timeout time.Duration, as func(*stages.Boot) pipeline.Stage) (changed bool, err error) {
+	if !rec.Machine().Complete {
+		return false, fmt.Errorf("%s: %w", rec.Machine().Name, ErrIncomplete)
+	}
+	all, err := h.assemble(rec, nil)
+	if err != nil {
+		return false, err
+	}
+	all.Boot.Timeout = timeout
+	runner := pipeline.Runner{Stages: h.decorate([]pipeline.Stage{as(all.Boot)}, nil)}
+	results, err := runner.Run(ctx)
+	return len(results) == 1 && results[0].Changed, err
+}
+
+// Stop powers a machine off; when grace is over it is ended by force, at once
+// when there is none.
 func (h *House) Stop(ctx context.Context, name string, grace time.Duration) (changed bool, err error) {
 	err = h.withMachine(name, func(rec *store.Record) error {
-		m := rec.Machine()
-		d, err := h.driverOf(m.Driver)
-		if err != nil {
-			return err
-		}
-		status, err := d.Status(ctx, name)
-		if err != nil {
-			return err
-		}
-		changed = status.State == driver.Running
-		return d.Stop(ctx, bootMachine(m), grace)
+		changed, err = h.stop(ctx, rec.Machine(), grace)
+		return err
 	})
 	return changed, err
+}
+
+func (h *House) stop(ctx context.Context, m store.Machine, grace time.Duration) (changed bool, err error) {
+	d, err := h.driverOf(m.Driver)
+	if err != nil {
+		return false, err
+	}
+	status, err := d.Status(ctx, m.Name)
+	if err != nil {
+		return false, err
+	}
+	return status.State == driver.Running, d.Stop(ctx, bootMachine(m), grace)
 }
 
 // Destroy stops a machine and removes everything that making it made.

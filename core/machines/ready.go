@@ -35,6 +35,9 @@ func (h *House) ready(ctx context.Context, s *spec.Spec) (spec.Driver, error) {
 			"use --dns auto or name the servers",
 		}
 	}
+	if s.Enable && kind != spec.DriverSystemd {
+		return "", cannotEnable(s.Name)
+	}
 	if s.Directory == "" { // resuming: the record knows
 		return kind, nil
 	}

@@ -28,6 +28,7 @@ const (
 	NameSettings  = "settings"
 	NameLimits    = "limits"
 	NameBoot      = "boot"
+	NameEnable    = "enable"
 )
 
 // All are the stages of one machine.
@@ -39,6 +40,7 @@ type All struct {
 	Settings  *Settings
 	Limits    *Limits
 	Boot      *Boot // nil when the machine is not to be booted
+	Enable    *Enable
 }
 
 // Order is the order in which stages run; they are undone in reverse.
@@ -53,6 +55,9 @@ func (a All) Order() []pipeline.Stage {
 	}
 	if a.Boot != nil {
 		order = append(order, a.Boot)
+	}
+	if a.Enable != nil {
+		order = append(order, a.Enable)
 	}
 	return order
 }

@@ -3,7 +3,8 @@
 //
 // It pins the process that it opens: when the leader dies and its number goes
 // to another process, every question about it fails instead of being answered
-// for the other. It only reads, and never signals or enters anything.
+// for the other. It only reads, but for asking a machine to reboot, and never
+// ends or enters anything.
 package leader
 
 import (

@@ -89,6 +89,16 @@ func (p *Process) WaitListening(ctx context.Context) error {
 	}
 }
 
+// Reboot asks the machine's systemd to reboot: SIGRTMIN+5 as the C library
+// counts, see systemd(1).
+func (p *Process) Reboot() error {
+	const reboot = 34 + 5
+	if err := unix.PidfdSendSignal(p.pidfd, reboot, nil, 0); err != nil {
+		return gone(p.PID, err)
+	}
+	return nil
+}
+
 func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):

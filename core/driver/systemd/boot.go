@@ -186,7 +186,9 @@ func (d Driver) stop(ctx context.Context, m driver.Machine, grace time.Duration)
 	} else if gone {
 		return errors.Join(leftover.Remove(m.Name), reset(ctx, unit))
 	}
-	d.awaitListening(ctx, m.Name)
+	if grace > 0 {
+		d.awaitListening(ctx, m.Name)
+	}
 	err = persist(ctx, func(b *bus) error {
 		_, err := b.units.StopUnitContext(ctx, unit, "replace", nil)
 		return err

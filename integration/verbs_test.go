@@ -1,0 +1,218 @@
+//go:build integration
+
+package integration
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nspawn-build/nspawn-build/integration/testhost"
+)
+
+// bootID tells one boot of a machine from another; it is asked for over SSH.
+func bootID(t *testing.T, h *testhost.Host, m created) string {
+	t.Helper()
+	r := want(t, exitDone, ssh(t, h, "root@"+m.Address.String(), "cat /proc/1/stat | cut -d' ' -f22; systemctl show -P UserspaceTimestampMonotonic"))
+	return r.Stdout
+}
+
+// TestEachVerbOfTheGuideDoesWhatItSays is about the guide's "Container
+// Management Commands".
+func TestEachVerbOfTheGuideDoesWhatItSays(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			h := installFixture(t, kind.start(t, testhost.Options{}))
+			before := h.Snapshot(t)
+			m := create(t, h, fixture("box")...)
+			do := func(exit int, args ...string) testhost.Result {
+				t.Helper()
+				return want(t, exit, h.Run(t, append([]string{"nspawn-build"}, args...)...))
+			}
+			says := func(r testhost.Result, words string) {
+				t.Helper()
+				if !strings.Contains(r.Stdout+r.Stderr, words) {
+					t.Errorf("it does not say %q: %s", words, r)
+				}
+			}
+			// leader is the machine's PID 1, and 0 while the machine is off.
+			leader := func() int { t.Helper(); return list(t, h)["box"].Leader }
+
+			t.Run("reboot", func(t *testing.T) {
+				ssh(t, h, "root@"+m.Address.String(), "touch /run/of-this-boot /root/of-all-boots; sync")
+				old, boot := leader(), bootID(t, h, m)
+				says(do(exitDone, "reboot", "box"), "box is up again")
+				if now := leader(); now == 0 || now == old {
+					t.Errorf("its leader was %d and is %d", old, now)
+				}
+				if bootID(t, h, m) == boot {
+					t.Error("it is the same boot")
+				}
+				if r := ssh(t, h, "root@"+m.Address.String(), "ls /run/of-this-boot /root/of-all-boots"); strings.TrimSpace(r.Stdout) != "/root/of-all-boots" {
+					t.Errorf("after the reboot there is %s", r)
+				}
+				checkMachine(t, h, m) // its services and its network too
+			})
+			t.Run("restart", func(t *testing.T) {
+				old := leader()
+				var r struct{ Name, State string }
+				out := do(exitDone, "restart", "box", "--output", "json").Stdout
+				if err := json.Unmarshal([]byte(out), &r); err != nil || r.Name != "box" || r.State != "running" {
+					t.Errorf("%v: %s", err, out)
+				}
+				if now := leader(); now == 0 || now == old {
+					t.Errorf("its leader was %d and is %d", old, now)
+				}
+			})
+			t.Run("poweroff", func(t *testing.T) {
+				ssh(t, h, "root@"+m.Address.String(), "systemd-run --quiet --unit=orderly -p ExecStop='/bin/touch /root/stopped-in-order' sleep infinity")
+				says(do(exitDone, "poweroff", "box"), "box is off")
+				if leader() != 0 {
+					t.Error("it runs")
+				}
+				if !h.Exists(t, m.Tree+"/root/stopped-in-order") {
+					t.Error("its services did not end in order")
+				}
+				says(do(exitDone, "poweroff", "box"), "box is off already")
+				says(do(exitBoot, "reboot", "box"), "hint: start it: nspawn-build start box")
+			})
+			t.Run("start", func(t *testing.T) {
+				says(do(exitDone, "start", "box"), "box is up")
+				says(do(exitDone, "start", "box"), "box runs already")
+			})
+			t.Run("stop by force", func(t *testing.T) {
+				// A service that does not end when it is asked to, and is waited for.
+				ssh(t, h, "root@"+m.Address.String(), "systemd-run --quiet --unit=stubborn -p TimeoutStopSec=infinity -p KillMode=none -p ExecStop='/bin/sleep infinity' sleep infinity")
+				says(do(exitDone, "stop", "--force", "box"), "box is off")
+				if leader() != 0 {
+					t.Error("it runs")
+				}
+			})
+			t.Run("restart what is off", func(t *testing.T) {
+				says(do(exitDone, "restart", "box"), "box is up again")
+				checkMachine(t, h, m)
+			})
+			destroy(t, h, "box")
+			nothingLeft(t, h, before)
+		})
+	}
+}
+
+func TestAnEnabledMachineIsBootedWithTheHost(t *testing.T) {
+	h := installFixture(t, testhost.Start(t, testhost.Options{}))
+	// As on hosts whose presets do not enable it.
+	h.MustRun(t, "systemctl", "disable", "--quiet", "machines.target")
+	before := h.Snapshot(t)
+	enabled := func(unit string, wanted bool) {
+		t.Helper()
+		if r := h.Run(t, "systemctl", "is-enabled", unit); (r.Exit == 0) != wanted {
+			t.Errorf("%s: want enabled %v, got %s", unit, wanted, r)
+		}
+	}
+	m := create(t, h, fixture("box", "--enable")...)
+	enabled("systemd-nspawn@box.service", true)
+	enabled("machines.target", true)
+	// Making it again finds nothing to do, and mends what somebody changed.
+	if again := create(t, h, fixture("box", "--enable")...); again.Changed {
+		t.Error("making it again changed something")
+	}
+	h.MustRun(t, "machinectl", "disable", "box")
+	if again := create(t, h, fixture("box", "--enable")...); !again.Changed {
+		t.Error("making it again did not enable it")
+	}
+	enabled("systemd-nspawn@box.service", true)
+
+	// What the host does when it boots.
+	h.MustRun(t, "systemctl", "stop", "machines.target")
+	h.Eventually(t, time.Minute, "sh", "-c", "! machinectl status box")
+	h.MustRun(t, "systemctl", "start", "machines.target")
+	want(t, exitDone, h.Run(t, "nspawn-build", "start", "box"))
+	h.Eventually(t, time.Minute, append(append([]string{"ssh"}, sshOptions...), "root@"+m.Address.String(), "true")...)
+
+	// A second one keeps the target for itself when the first is disabled.
+	create(t, h, fixture("other", "--no-boot")...)
+	for range 2 {
+		want(t, exitDone, h.Run(t, "nspawn-build", "enable", "other"))
+		want(t, exitDone, h.Run(t, "nspawn-build", "disable", "box"))
+	}
+	enabled("systemd-nspawn@other.service", true)
+	enabled("systemd-nspawn@box.service", false)
+	enabled("machines.target", true)
+	if all := list(t, h); all["box"].Enabled || !all["other"].Enabled || all["box"].State != "running" {
+		t.Errorf("list says %+v", all)
+	}
+	want(t, exitDone, h.Run(t, "nspawn-build", "destroy", "--all"))
+	enabled("machines.target", false)
+	nothingLeft(t, h, before)
+
+	t.Run("what fails is undone", func(t *testing.T) {
+		r := h.Run(t, fixture("box", "--enable", "--option", "fail=yes")...)
+		if r.Exit == exitDone {
+			t.Fatalf("it was made: %s", r)
+		}
+		nothingLeft(t, h, before)
+	})
+	t.Run("not under the direct driver", func(t *testing.T) {
+		r := want(t, exitHost, h.Run(t, fixture("box", "--enable", "--driver", "direct")...))
+		if !strings.Contains(r.Stderr, "that takes the systemd driver") || !strings.Contains(r.Stderr, "hint: ") {
+			t.Errorf("it does not say why: %s", r)
+		}
+		nothingLeft(t, h, before)
+	})
+}
+
+func TestWithoutSystemdNothingIsEnabled(t *testing.T) {
+	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
+	before := h.Snapshot(t)
+	want(t, exitHost, h.Run(t, fixture("box", "--enable")...))
+	nothingLeft(t, h, before)
+	create(t, h, fixture("box", "--no-boot")...)
+	for range 2 {
+		r := want(t, exitHost, h.Run(t, "nspawn-build", "enable", "box"))
+		if !strings.Contains(r.Stderr, "hint: have what starts services on this host run: nspawn-build start box") {
+			t.Errorf("it does not say what to do: %s", r)
+		}
+	}
+	want(t, exitDone, h.Run(t, "nspawn-build", "disable", "box"))
+	destroy(t, h, "box")
+	nothingLeft(t, h, before)
+}
+
+func TestARemovedMachineLeavesItsFilesAndNothingElse(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			h := installFixture(t, kind.start(t, testhost.Options{}))
+			before := h.Snapshot(t)
+			m := create(t, h, fixture("box")...)
+			create(t, h, fixture("other", "--no-boot")...)
+			ssh(t, h, "root@"+m.Address.String(), "echo kept >/root/work")
+			r := want(t, exitDone, h.Run(t, "nspawn-build", "remove", "box"))
+			if r.Stdout != "box is forgotten; its files are still in "+m.Tree+"\n" {
+				t.Errorf("it says %s", r)
+			}
+			want(t, exitNoMachine, h.Run(t, "nspawn-build", "status", "box"))
+			want(t, exitNoMachine, h.Run(t, "nspawn-build", "remove", "box"))
+			destroy(t, h, "other")
+			if diff := h.Settled(t, before, 10*time.Second); diff != "" {
+				t.Errorf("this is left behind:\n%s", diff)
+			}
+			if got := h.MustRun(t, "cat", m.Tree+"/root/work"); got != "kept\n" {
+				t.Errorf("its files hold %q", got)
+			}
+			// Nobody holds them, and nothing is made over them.
+			if left := h.MustRun(t, "sh", "-c", "ls -A "+m.Tree+"/.."); left != "box\n" {
+				t.Errorf("beside the tree there is %q", left)
+			}
+			refused := want(t, exitExists, h.Run(t, fixture("box")...))
+			if !strings.Contains(refused.Stderr, m.Tree) {
+				t.Errorf("it does not say what is in the way: %s", refused)
+			}
+			h.MustRun(t, "rm", "-r", m.Tree)
+			create(t, h, fixture("box")...)
+			destroy(t, h, "box")
+			h.MustRun(t, "rmdir", "/root/containers")
+			nothingLeft(t, h, before)
+		})
+	}
+}
