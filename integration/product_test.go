@@ -20,6 +20,7 @@ const (
 	exitUsage       = 2
 	exitHost        = 3
 	exitBootstrap   = 4
+	exitConfigure   = 5
 	exitBoot        = 6
 	exitExists      = 8
 	exitNoMachine   = 9

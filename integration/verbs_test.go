@@ -4,6 +4,7 @@ package integration
 
 import (
 	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -147,10 +148,21 @@ func TestAnEnabledMachineIsBootedWithTheHost(t *testing.T) {
 	nothingLeft(t, h, before)
 
 	t.Run("what fails is undone", func(t *testing.T) {
-		r := h.Run(t, fixture("box", "--enable", "--option", "fail=yes")...)
-		if r.Exit == exitDone {
-			t.Fatalf("it was made: %s", r)
+		h.MustRun(t, "systemctl", "mask", "--quiet", "systemd-nspawn@box.service")
+		masked := h.Snapshot(t)
+		r := want(t, exitConfigure, h.Run(t, fixture("box", "--enable", "--no-boot")...))
+		if !strings.Contains(r.Stderr, "enabling systemd-nspawn@box.service") {
+			t.Errorf("it does not say what failed: %s", r)
 		}
+		nothingLeft(t, h, masked)
+		h.MustRun(t, "systemctl", "unmask", "--quiet", "systemd-nspawn@box.service")
+	})
+	t.Run("what a crash leaves is destroyed", func(t *testing.T) {
+		p := h.Start(t, testhost.Command{Args: fixture("box", "--enable", "--no-boot"), KillOn: regexp.MustCompile("enable: started")})
+		if r := p.Wait(t, time.Minute); r.Exit != exitKilled {
+			t.Fatalf("it was not killed: %s", r)
+		}
+		destroy(t, h, "box")
 		nothingLeft(t, h, before)
 	})
 	t.Run("not under the direct driver", func(t *testing.T) {

@@ -50,7 +50,8 @@ func newApp(s streams) *app {
 			a.createCommand(), a.planCommand(), a.listCommand(), a.statusCommand(),
 			a.startCommand(), a.stopCommand(), a.restartCommand(), a.rebootCommand(), a.poweroffCommand(),
 			a.enableCommand(), a.disableCommand(), a.sshCommand(), a.execCommand(), a.logsCommand(),
-			a.destroyCommand(), a.removeCommand(), a.pluginCommand(), a.versionCommand(), a.superviseCommand(), a.pluginLockCommand(),
+			a.destroyCommand(), a.removeCommand(), a.pluginCommand(), a.versionCommand(),
+			a.completionCommand(), a.manCommand(), a.superviseCommand(), a.pluginLockCommand(),
 		},
 	}
 	for _, c := range a.cli.Commands {

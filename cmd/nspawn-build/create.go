@@ -28,7 +28,7 @@ func (a *app) createCommand() *cli.Command {
 		Flags: append(specFlags(),
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and touch nothing"},
 			&cli.BoolFlag{Name: "resume", Usage: "continue a creation that was interrupted"},
-			&cli.StringFlag{Name: "on-error", Value: "undo", Usage: "`WHAT` to do when a stage fails: undo or keep what was made", EnvVars: env("on-error")},
+			&cli.StringFlag{Name: "on-error", Value: "undo", Usage: "`WHAT` to do with what was made when a stage fails: undo or keep", EnvVars: env("on-error")},
 			outputFlag(),
 		),
 		Action: a.create,

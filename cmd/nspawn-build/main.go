@@ -48,6 +48,10 @@ func terminal(stream any) (fd int, is bool) {
 // run is the whole program.
 func run(ctx context.Context, args []string, s streams) int {
 	a := newApp(s)
+	if len(args) > 1 && args[1] == suggestVerb {
+		printSuggestions(s.out, suggest(a.cli, args[2:], machineNamesNow))
+		return exitDone
+	}
 	err := a.cli.RunContext(ctx, arrange(args, a.cli))
 	if err == nil {
 		return exitDone
