@@ -10,6 +10,12 @@ MAKEFLAGS   += --no-print-directory
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
+# Where systemd, man and the shells look, below DESTDIR.
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+MANDIR  ?= $(PREFIX)/share/man
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 BIN     := $(CURDIR)/bin
 # Tools that are no part of the module are kept here, each at its version.
 TOOLS   ?= $(CURDIR)/.cache/tools
@@ -46,6 +52,9 @@ PROTO        := core/sdk/proto
 WITH_MACHINES = $(shell grep -rlE '^//go:build integration' --include='*_test.go' cmd core integration plugins | xargs -n 1 dirname | sort -u | sed 's,^,./,')
 SCRIPTS      := .ci/run packaging/find-go packaging/install-deps packaging/quickstart.sh
 INSTALLED    := $(DESTDIR)$(PREFIX)
+UNITS        := nspawn-build-expire.service nspawn-build-expire.timer
+ASIDE        := $(UNITS:%=$(UNITDIR)/%) $(MANDIR)/man8/nspawn-build.8 \
+	$(BASHDIR)/nspawn-build $(ZSHDIR)/_nspawn-build $(FISHDIR)/nspawn-build.fish
 
 .PHONY: help
 help: ## list what can be made
@@ -70,11 +79,17 @@ install: build ## install below PREFIX (/usr/local) and DESTDIR
 	install -m 0755 $(BIN)/nspawn-build $(INSTALLED)/bin/
 	install -m 0755 $(PLUGIN_FILES:%=$(BIN)/plugins/%) $(INSTALLED)/lib/nspawn-build/plugins/
 	umask 022; $(BIN)/nspawn-build plugin-lock $(INSTALLED)/lib/nspawn-build/plugins
+	umask 022; for f in $(ASIDE:%=$(DESTDIR)%); do mkdir -p "$${f%/*}"; done
+	umask 022; for u in $(UNITS); do sed 's,@BINDIR@,$(PREFIX)/bin,' "packaging/systemd/$$u" >"$(DESTDIR)$(UNITDIR)/$$u"; done
+	umask 022; $(BIN)/nspawn-build man >$(DESTDIR)$(MANDIR)/man8/nspawn-build.8
+	umask 022; $(BIN)/nspawn-build completion bash >$(DESTDIR)$(BASHDIR)/nspawn-build
+	umask 022; $(BIN)/nspawn-build completion zsh >$(DESTDIR)$(ZSHDIR)/_nspawn-build
+	umask 022; $(BIN)/nspawn-build completion fish >$(DESTDIR)$(FISHDIR)/nspawn-build.fish
 
 .PHONY: uninstall
 uninstall: ## remove what install put there; machines stay
 	rm -f $(INSTALLED)/bin/nspawn-build $(PLUGIN_FILES:%=$(INSTALLED)/lib/nspawn-build/plugins/%)
-	rm -f $(INSTALLED)/lib/nspawn-build/plugins/plugins.lock
+	rm -f $(INSTALLED)/lib/nspawn-build/plugins/plugins.lock $(ASIDE:%=$(DESTDIR)%)
 	if [ -d $(INSTALLED)/lib/nspawn-build ]; then \
 		rmdir --ignore-fail-on-non-empty $(INSTALLED)/lib/nspawn-build/plugins $(INSTALLED)/lib/nspawn-build; fi
 

@@ -1,0 +1,69 @@
+//go:build integration
+
+package integration
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nspawn-build/nspawn-build/integration/testhost"
+)
+
+// The units that `make install` puts on a host.
+const (
+	expireService = "nspawn-build-expire.service"
+	expireTimer   = "nspawn-build-expire.timer"
+)
+
+func TestTheTimerDestroysMachinesWhoseTimeIsOver(t *testing.T) {
+	h := installFixture(t, testhost.Start(t, testhost.Options{}))
+	h.MustRun(t, "systemctl", "daemon-reload")
+	if r := h.Run(t, "systemctl", "is-enabled", expireTimer); strings.TrimSpace(r.Stdout) != "disabled" {
+		t.Errorf("nobody enabled it: %s", r)
+	}
+	if r := h.Run(t, "systemd-analyze", "verify", "--man=no", expireService, expireTimer); r.Exit != 0 || strings.Contains(r.Stderr, "nspawn-build") {
+		t.Errorf("systemd finds fault with the units: %s", r)
+	}
+	before := h.Snapshot(t)
+	makeSeveral(t, h, map[string][]string{"old": {"--ttl", "1h"}, "young": {"--no-boot", "--ttl", "1h"}})
+	expire(t, h, "old")
+	h.MustRun(t, "systemctl", "start", expireService) // returns when it is done
+	if got := names(list(t, h)); got != "young" {
+		t.Errorf("left are %q", got)
+	}
+
+	// What the timer starts when it is enabled is that service.
+	expire(t, h, "young")
+	h.MustRun(t, "systemctl", "enable", "--now", "--quiet", expireTimer)
+	if unit := h.MustRun(t, "systemctl", "show", "--property=Triggers", "--value", expireTimer); strings.TrimSpace(unit) != expireService {
+		t.Errorf("the timer starts %q", unit)
+	}
+	// Its five minutes pass at once.
+	h.MustRun(t, "mkdir", "-p", "/run/systemd/system/"+expireTimer+".d")
+	h.WriteFile(t, "/run/systemd/system/"+expireTimer+".d/soon.conf", "[Timer]\nOnActiveSec=1s\nAccuracySec=1s\n", "0644")
+	h.MustRun(t, "systemctl", "daemon-reload")
+	h.MustRun(t, "systemctl", "restart", expireTimer)
+	h.Eventually(t, time.Minute, "sh", "-c", "! test -e /var/lib/nspawn-build/machines/young.json")
+
+	h.MustRun(t, "systemctl", "disable", "--now", "--quiet", expireTimer)
+	h.Eventually(t, time.Minute, "sh", "-c", "! systemctl is-active "+expireService)
+	h.MustRun(t, "rm", "-r", "/run/systemd/system/"+expireTimer+".d")
+	h.MustRun(t, "systemctl", "daemon-reload")
+	nothingLeft(t, h, before)
+}
+
+func TestLinesAreCompletedWithTheMachinesOfTheHost(t *testing.T) {
+	h := installFixture(t, testhost.Start(t, testhost.Options{}))
+	makeSeveral(t, h, map[string][]string{"box1": {"--no-boot"}, "box2": {"--no-boot"}})
+	const press = `. /usr/local/share/bash-completion/completions/nspawn-build
+		COMP_WORDS=(nspawn-build stop ""); COMP_CWORD=2; _nspawn_build nspawn-build; echo "${COMPREPLY[*]}"`
+	for user, command := range map[string][]string{
+		"root":   {"bash", "-c", press},
+		"nobody": {"runuser", "-u", "nobody", "--", "bash", "-c", press},
+	} {
+		if got := h.MustRun(t, command...); got != "box1 box2\n" {
+			t.Errorf("%s is offered %q", user, got)
+		}
+	}
+}
