@@ -3,6 +3,11 @@
 package integration
 
 import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,5 +70,49 @@ func TestLinesAreCompletedWithTheMachinesOfTheHost(t *testing.T) {
 		if got := h.MustRun(t, command...); got != "box1 box2\n" {
 			t.Errorf("%s is offered %q", user, got)
 		}
+	}
+}
+
+func TestWhatIsInstalledIsUninstalled(t *testing.T) {
+	testhost.Require(t, "make", "go")
+	root := t.TempDir()
+	run := func(target string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "make", "--directory=..", target, "DESTDIR="+filepath.Join(root, "to"), "PREFIX=/usr",
+			"UNITDIR=/etc/systemd/system", "BIN="+filepath.Join(root, "bin"))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("make %s: %v\n%s", target, err, out)
+		}
+	}
+	files := func() (found []string) {
+		t.Helper()
+		err := filepath.WalkDir(filepath.Join(root, "to"), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				found = append(found, strings.TrimPrefix(path, filepath.Join(root, "to")))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	run("install")
+	installed := files()
+	for _, wanted := range []string{
+		"/usr/bin/nspawn-build", "/etc/systemd/system/" + expireTimer, "/usr/share/man/man8/nspawn-build.8",
+		"/usr/share/bash-completion/completions/nspawn-build", "/usr/share/zsh/site-functions/_nspawn-build",
+	} {
+		if !slices.Contains(installed, wanted) {
+			t.Errorf("%s is not among %v", wanted, installed)
+		}
+	}
+	service, err := os.ReadFile(filepath.Join(root, "to/etc/systemd/system", expireService))
+	if err != nil || !strings.Contains(string(service), "ExecStart=/usr/bin/nspawn-build destroy --expired\n") {
+		t.Errorf("%v\n%s", err, service)
+	}
+	run("uninstall")
+	if left := files(); len(left) > 0 {
+		t.Errorf("left are %v", left)
 	}
 }

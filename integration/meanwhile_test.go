@@ -17,7 +17,7 @@ func TestWhatIsDoneMeanwhileEndsInADefinedState(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
 			before := h.Snapshot(t)
-			refused := func(args ...string) {
+			refused := func(t *testing.T, args ...string) {
 				t.Helper()
 				r := want(t, exitExists, h.Run(t, append([]string{"nspawn-build"}, args...)...))
 				if !regexp.MustCompile(`box: another nspawn-build is at work on it\n(.*\n)*hint: `).MatchString(r.Stderr) {
@@ -28,7 +28,7 @@ func TestWhatIsDoneMeanwhileEndsInADefinedState(t *testing.T) {
 				making := h.Start(t, testhost.Command{Args: fixture("box", "--option", "delay=8s")})
 				h.Eventually(t, time.Minute, "test", "-s", "/var/lib/nspawn-build/machines/box.json")
 				for _, verb := range []string{"destroy", "start", "stop", "reboot", "remove"} {
-					refused(verb, "box")
+					refused(t, verb, "box")
 				}
 				want(t, exitExists, h.Run(t, "nspawn-build", "destroy", "--all"))
 				want(t, exitDone, making.Wait(t, 5*time.Minute))

@@ -27,24 +27,24 @@ func TestEachVerbOfTheGuideDoesWhatItSays(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
 			before := h.Snapshot(t)
 			m := create(t, h, fixture("box")...)
-			do := func(exit int, args ...string) testhost.Result {
+			do := func(t *testing.T, exit int, args ...string) testhost.Result {
 				t.Helper()
 				return want(t, exit, h.Run(t, append([]string{"nspawn-build"}, args...)...))
 			}
-			says := func(r testhost.Result, words string) {
+			says := func(t *testing.T, r testhost.Result, words string) {
 				t.Helper()
 				if !strings.Contains(r.Stdout+r.Stderr, words) {
 					t.Errorf("it does not say %q: %s", words, r)
 				}
 			}
 			// leader is the machine's PID 1, and 0 while the machine is off.
-			leader := func() int { t.Helper(); return list(t, h)["box"].Leader }
+			leader := func(t *testing.T) int { t.Helper(); return list(t, h)["box"].Leader }
 
 			t.Run("reboot", func(t *testing.T) {
 				ssh(t, h, "root@"+m.Address.String(), "touch /run/of-this-boot /root/of-all-boots; sync")
-				old, boot := leader(), bootID(t, h, m)
-				says(do(exitDone, "reboot", "box"), "box is up again")
-				if now := leader(); now == 0 || now == old {
+				old, boot := leader(t), bootID(t, h, m)
+				says(t, do(t, exitDone, "reboot", "box"), "box is up again")
+				if now := leader(t); now == 0 || now == old {
 					t.Errorf("its leader was %d and is %d", old, now)
 				}
 				if bootID(t, h, m) == boot {
@@ -56,42 +56,42 @@ func TestEachVerbOfTheGuideDoesWhatItSays(t *testing.T) {
 				checkMachine(t, h, m) // its services and its network too
 			})
 			t.Run("restart", func(t *testing.T) {
-				old := leader()
+				old := leader(t)
 				var r struct{ Name, State string }
-				out := do(exitDone, "restart", "box", "--output", "json").Stdout
+				out := do(t, exitDone, "restart", "box", "--output", "json").Stdout
 				if err := json.Unmarshal([]byte(out), &r); err != nil || r.Name != "box" || r.State != "running" {
 					t.Errorf("%v: %s", err, out)
 				}
-				if now := leader(); now == 0 || now == old {
+				if now := leader(t); now == 0 || now == old {
 					t.Errorf("its leader was %d and is %d", old, now)
 				}
 			})
 			t.Run("poweroff", func(t *testing.T) {
 				ssh(t, h, "root@"+m.Address.String(), "systemd-run --quiet --unit=orderly -p ExecStop='/bin/touch /root/stopped-in-order' sleep infinity")
-				says(do(exitDone, "poweroff", "box"), "box is off")
-				if leader() != 0 {
+				says(t, do(t, exitDone, "poweroff", "box"), "box is off")
+				if leader(t) != 0 {
 					t.Error("it runs")
 				}
 				if !h.Exists(t, m.Tree+"/root/stopped-in-order") {
 					t.Error("its services did not end in order")
 				}
-				says(do(exitDone, "poweroff", "box"), "box is off already")
-				says(do(exitBoot, "reboot", "box"), "hint: start it: nspawn-build start box")
+				says(t, do(t, exitDone, "poweroff", "box"), "box is off already")
+				says(t, do(t, exitBoot, "reboot", "box"), "hint: start it: nspawn-build start box")
 			})
 			t.Run("start", func(t *testing.T) {
-				says(do(exitDone, "start", "box"), "box is up")
-				says(do(exitDone, "start", "box"), "box runs already")
+				says(t, do(t, exitDone, "start", "box"), "box is up")
+				says(t, do(t, exitDone, "start", "box"), "box runs already")
 			})
 			t.Run("stop by force", func(t *testing.T) {
 				// A service that does not end when it is asked to, and is waited for.
 				ssh(t, h, "root@"+m.Address.String(), "systemd-run --quiet --unit=stubborn -p TimeoutStopSec=infinity -p KillMode=none -p ExecStop='/bin/sleep infinity' sleep infinity")
-				says(do(exitDone, "stop", "--force", "box"), "box is off")
-				if leader() != 0 {
+				says(t, do(t, exitDone, "stop", "--force", "box"), "box is off")
+				if leader(t) != 0 {
 					t.Error("it runs")
 				}
 			})
 			t.Run("restart what is off", func(t *testing.T) {
-				says(do(exitDone, "restart", "box"), "box is up again")
+				says(t, do(t, exitDone, "restart", "box"), "box is up again")
 				checkMachine(t, h, m)
 			})
 			destroy(t, h, "box")

@@ -57,16 +57,22 @@ func Each[T any](ctx context.Context, names []string, do func(ctx context.Contex
 	group.SetLimit(AtOnce)
 	for i, name := range names {
 		group.Go(func() error {
-			if ctx.Err() != nil {
-				errs[i] = fmt.Errorf("%s: %w", name, context.Cause(ctx))
-				return nil
+			if errs[i] = over(ctx, name); errs[i] == nil {
+				results[i], errs[i] = do(ctx, name)
 			}
-			results[i], errs[i] = do(ctx, name)
 			return nil
 		})
 	}
 	_ = group.Wait() // each has its own error
 	return results, errs
+}
+
+// over is the error of what is not begun any more because ctx has ended.
+func over(ctx context.Context, name string) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", name, context.Cause(ctx))
 }
 
 // DestroyChosen destroys a machine if it is, now that nobody else works on it,
