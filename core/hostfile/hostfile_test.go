@@ -167,3 +167,42 @@ func TestACrashBetweenRecordAndMkdirDoesNoHarm(t *testing.T) {
 		t.Errorf("the list still names them: %v", err)
 	}
 }
+
+func TestWhatOthersMadeAtOurWishIsRemembered(t *testing.T) {
+	f, etc := open(t)
+	noted := func(path string, want bool) {
+		t.Helper()
+		if got, err := f.Noted(path); err != nil || got != want {
+			t.Errorf("Noted(%s) = %v, %v, want %v", path, got, err, want)
+		}
+	}
+	unit, dir := filepath.Join(etc, "unit"), filepath.Join(etc, "machines")
+	for range 2 {
+		if err := f.Note(unit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.MakeDirectory(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	noted(unit, true)
+	noted(dir, true)
+	// A directory that is its owner's from here on stays, though it is empty.
+	if err := f.Unnote(dir, etc); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Prune(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Errorf("it was removed: %v", err)
+	}
+	noted(unit, true)
+	if err := f.Unnote(unit); err != nil {
+		t.Fatal(err)
+	}
+	noted(unit, false)
+	if _, err := os.Stat(f.Made); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an empty list is kept: %v", err)
+	}
+}
