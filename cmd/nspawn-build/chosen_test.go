@@ -48,6 +48,17 @@ func TestOfManyFailuresEachIsToldAndTheFirstCounts(t *testing.T) {
 	}
 }
 
+func TestAnInterruptionOfManyIsToldOnce(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(errInterrupted)
+	_, errs := machines.Each(ctx, []string{"a", "b", "c"}, func(context.Context, string) (bool, error) { return true, nil })
+	var stderr bytes.Buffer
+	a := newApp(streams{os.Stdin, &bytes.Buffer{}, &stderr})
+	if got := a.report(ctx, several(errs...)); got != exitInterrupted || stderr.String() != "error: interrupted\n" {
+		t.Errorf("exit status %d, told: %s", got, stderr.String())
+	}
+}
+
 func TestWhatIsToldOfOneOfManyNamesIt(t *testing.T) {
 	var got []string
 	house := &machines.House{Tell: func(e pipeline.Event) { got = append(got, e.Stage) }}

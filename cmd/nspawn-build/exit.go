@@ -196,6 +196,9 @@ func (a *app) report(ctx context.Context, err error) int {
 	var many *severalError
 	if errors.As(err, &many) {
 		for i, one := range many.errs {
+			if i > 0 && errors.Is(one, errInterrupted) {
+				continue // of those that were not begun once is enough
+			}
 			if code := a.report(ctx, one); i == 0 {
 				v.code = code
 			}

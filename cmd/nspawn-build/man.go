@@ -16,7 +16,7 @@ func (a *app) manCommand() *cli.Command {
 			"make install puts it where man finds it.",
 		Action: func(ctx *cli.Context) error {
 			if ctx.NArg() > 0 {
-				return tooMany(ctx, 0)
+				return &usageError{fmt.Sprintf("unexpected argument %q", ctx.Args().First()), "man takes none"}
 			}
 			writeManual(a.out, a.cli)
 			return nil

@@ -23,6 +23,9 @@ import (
 type VM struct {
 	Script  string        // run by bash, as root, once the host is up
 	Timeout time.Duration // for all of it
+	// Reboots lets the host reboot; the script is run at each boot. Else that
+	// would be the end.
+	Reboots bool
 }
 
 // payloadUnit runs the script with its output on the second serial port.
@@ -62,7 +65,11 @@ func RunVM(t testing.TB, vm VM) Result {
 	if err := vmImage(ctx, filepath.Join(dir, "tree"), image, modules, vm.Script); err != nil {
 		t.Fatalf("make the disk of a virtual machine: %v", err)
 	}
-	return boot(ctx, t, dir, image, kernel, initrd)
+	var more []string
+	if !vm.Reboots {
+		more = append(more, "-no-reboot")
+	}
+	return boot(ctx, t, dir, image, kernel, initrd, more...)
 }
 
 // vmKernel finds the newest of Debian's kernels for virtual machines.
@@ -131,15 +138,15 @@ func vmImage(ctx context.Context, tree, image, modules, script string) error {
 }
 
 // boot runs the virtual machine until it powers off.
-func boot(ctx context.Context, t testing.TB, dir, image, kernel, initrd string) Result {
+func boot(ctx context.Context, t testing.TB, dir, image, kernel, initrd string, more ...string) Result {
 	t.Helper()
 	console, output := filepath.Join(dir, "console.log"), filepath.Join(dir, "output.log")
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
-		"-accel", "tcg,thread=multi", "-smp", "2", "-m", "3072", "-cpu", "max", "-no-reboot", "-display", "none", "-nic", "none",
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", append(more,
+		"-accel", "tcg,thread=multi", "-smp", "2", "-m", "3072", "-cpu", "max", "-display", "none", "-nic", "none",
 		"-drive", "if=virtio,format=raw,cache=unsafe,file="+image,
 		"-kernel", kernel, "-initrd", initrd,
 		"-append", "console=ttyS0 root=/dev/vda rw panic=-1 quiet net.ifnames=0 systemd.mask=serial-getty@ttyS1.service systemd.mask=proc-sys-fs-binfmt_misc.automount",
-		"-serial", "file:"+console, "-serial", "file:"+output, "-monitor", "none")
+		"-serial", "file:"+console, "-serial", "file:"+output, "-monitor", "none")...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	ended := onOwnThread(cmd.Run)
 	printed := strings.ReplaceAll(readIfThere(output), "\r", "")
