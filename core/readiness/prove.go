@@ -152,6 +152,9 @@ func (p *proof) late(step Step, cause error) *Error {
 	case Answers:
 		e.Message = fmt.Sprintf("nothing answers at %s port 22 on %s", p.Address, p.Interface)
 		e.Hint = fmt.Sprintf("nspawn-build exec %s systemctl status ssh.service sshd.service", p.Name)
+	case LoggedIn:
+		e.Message = fmt.Sprintf("%s did not let %s log in in time", p.Name, p.User)
+		e.Hint = fmt.Sprintf("give it longer with --timeout, or see what it does: nspawn-build exec %s systemd-cgtop --iterations=1", p.Name)
 	case Resolves:
 		e.Message = fmt.Sprintf("%s cannot resolve %s", p.Name, p.ProbeHost)
 		e.Hint = "name a server that answers with --dns"

@@ -379,3 +379,24 @@ func TestLoginIsProvenWithTheRightKeyPasswordAndCommand(t *testing.T) {
 		})
 	}
 }
+
+// A server that is slow may be asked again; one that refuses may not.
+func TestASlowConversationIsToldFromARefusal(t *testing.T) {
+	key := publicKey(t)
+	p := &proof{Target: Target{Name: "box", HostKey: key}}
+	login := Login{Label: "password", Method: ssh.Password("x")}
+	talk := func(serve func(net.Conn)) error {
+		t.Helper()
+		near, far := net.Pipe()
+		go serve(far)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		return p.converse(ctx, near, login, &handshake{want: key, verified: func() {}})
+	}
+	if err := talk(func(c net.Conn) { _, _ = bufio.NewReader(c).ReadString('\n') }); !errors.Is(err, errSlow) {
+		t.Errorf("silence: %v", err)
+	}
+	if err := talk(func(c net.Conn) { _ = c.Close() }); err == nil || errors.Is(err, errSlow) {
+		t.Errorf("a connection that is closed: %v", err)
+	}
+}

@@ -17,8 +17,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// talking is how long one SSH conversation may take.
+// talking is how long one SSH conversation may take before another is begun: the
+// first login on a slow host starts a good deal in the machine.
 const talking = 15 * time.Second
+
+// errSlow says that a conversation took too long, which says nothing against
+// the next.
+var errSlow = errors.New("the conversation took too long")
 
 // dial connects to the machine's port 22 through its own interface and no
 // other: the socket is bound before it connects, and without that there is no
@@ -95,7 +100,7 @@ func (p *proof) login(ctx context.Context, conn net.Conn, login Login, verified 
 		if ctx.Err() != nil {
 			return false
 		}
-		if errors.Is(err, errWrongKey) || !p.mayBeEarly(ctx) {
+		if errors.Is(err, errWrongKey) || !errors.Is(err, errSlow) && !p.mayBeEarly(ctx) {
 			p.failed(p.refused(login, h, err))
 			return false
 		}
@@ -213,9 +218,14 @@ func algorithms(key ssh.PublicKey) []string {
 }
 
 // converse logs in and runs a command. It closes conn.
-func (p *proof) converse(ctx context.Context, conn net.Conn, login Login, h *handshake) error {
+func (p *proof) converse(ctx context.Context, conn net.Conn, login Login, h *handshake) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, talking)
 	defer cancel()
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = errors.Join(errSlow, err)
+		}
+	}()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	c, channels, requests, err := ssh.NewClientConn(conn, conn.RemoteAddr().String(), &ssh.ClientConfig{
