@@ -13,7 +13,7 @@ import (
 // debian -- box`.
 //
 // What follows the machine's name of a command that hands its arguments on
-// (exec, ssh) is not looked at.
+// (exec, shell, ssh) is not looked at.
 func arrange(args []string, app *cli.App) []string {
 	if len(args) < 2 {
 		return args
@@ -56,7 +56,9 @@ func subcommand(c *cli.Command, name string) *cli.Command {
 }
 
 // handsOn says of a command that it passes what follows its first argument on.
-func handsOn(c *cli.Command) bool { return c.Name == "exec" || c.Name == "ssh" }
+func handsOn(c *cli.Command) bool {
+	return c.Name == "exec" || c.Name == "shell" || c.Name == "ssh"
+}
 
 // part separates flags from arguments.
 func part(words []string, c *cli.Command) (flags, arguments []string) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
+	"github.com/nspawn-build/nspawn-build/core/inside"
 	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
@@ -15,6 +16,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/spec"
 	"github.com/nspawn-build/nspawn-build/core/stages"
 	"github.com/nspawn-build/nspawn-build/core/store"
+	"github.com/nspawn-build/nspawn-build/core/transfer"
 )
 
 // The exit statuses. Scripts rely on them.
@@ -84,11 +86,14 @@ func judgeInput(err error) (verdict, bool) {
 	var usage *usageError
 	var invalid spec.Invalid
 	var field *spec.FieldError
+	var noUser *inside.NoUserError
 	switch {
 	case errors.As(err, &usage):
 		return verdict{exitUsage, usage.hint}, true
 	case errors.As(err, &invalid), errors.As(err, &field):
 		return verdict{exitUsage, noHint}, true
+	case errors.As(err, &noUser):
+		return verdict{exitUsage, "nspawn-build exec NAME getent passwd lists them"}, true
 	case errors.Is(err, pluginhost.ErrNoPlugin):
 		return verdict{exitUsage, "nspawn-build plugin list shows what there is"}, true
 	case errors.Is(err, stages.ErrPasswordNeeded):
@@ -106,6 +111,8 @@ func judgeState(err error) (verdict, bool) {
 		return verdict{exitExists, existsHint(exists)}, true
 	case errors.Is(err, store.ErrLocked):
 		return verdict{exitExists, "wait until it is done"}, true
+	case errors.Is(err, transfer.ErrExists):
+		return verdict{exitExists, "replace it with --force, or choose another name"}, true
 	case errors.Is(err, hostfile.ErrForeign):
 		return verdict{exitExists, "move it away, or choose another name or --directory"}, true
 	case errors.Is(err, machines.ErrIncomplete):

@@ -13,14 +13,17 @@ import (
 	"golang.org/x/term"
 
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
+	"github.com/nspawn-build/nspawn-build/core/transfer"
 )
 
 // version is set by the build.
 var version = "devel"
 
 func main() {
-	if code, did := pluginhost.Init(os.Args); did {
-		os.Exit(code)
+	for _, init := range []func([]string) (int, bool){pluginhost.Init, transfer.Init} {
+		if code, did := init(os.Args); did {
+			os.Exit(code)
+		}
 	}
 	ctx, stop := interruptible(context.Background(), os.Stderr)
 	code := run(ctx, os.Args, streams{os.Stdin, os.Stdout, os.Stderr})

@@ -1,8 +1,8 @@
 // Package inside runs a command in a running machine, as its root.
 //
 // The machine is hostile: whatever runs in it may look at the command as soon
-// as it arrived there. So the command gets pipes and never a file descriptor
-// of this host, an environment that was written here and nothing of ours, no
+// as it arrived there. So the command gets pipes or a terminal of the machine's
+// own and never a file descriptor of this host, an environment that was written here and nothing of ours, no
 // capability that the machine's own first process could not have, and the
 // machine's cgroup. This package never runs a shell and never reads a file of
 // the machine's tree.
@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -41,6 +42,11 @@ type Command struct {
 	Stdin  io.Reader // nil is empty
 	Stdout io.Writer // nil discards
 	Stderr io.Writer // nil discards
+	// Terminal, when it is not nil, takes the place of the three.
+	Terminal *Terminal
+	// Program is what is run in place of the file that Argv[0] names: a file
+	// of the host that the machine may see, and cannot write to.
+	Program *os.File
 }
 
 // Run runs the command and returns its exit status: 128+n when signal n ended
@@ -105,10 +111,17 @@ func (c Command) run(ctx context.Context) (code int, err error) {
 
 	// The file arguments of nsenter lead through our own /proc entry, so
 	// that the command inherits none of them.
-	cmd := exec.Command(nsenter, slices.Concat(spaces.arguments(), []string{"--"}, c.Argv)...) //nolint:contextcheck,noctx // the whole group is killed, not nsenter alone
+	argv := c.Argv
+	if c.Program != nil {
+		argv = append([]string{"/proc/self/fd/3"}, argv[1:]...)
+	}
+	cmd := exec.Command(nsenter, slices.Concat(spaces.arguments(), []string{"--"}, argv)...) //nolint:contextcheck,noctx // the whole group is killed, not nsenter alone
 	cmd.Env = env
 	cmd.Dir = "/"
-	streams, err := connect(cmd, c, machine)
+	if c.Program != nil {
+		cmd.ExtraFiles = []*os.File{c.Program}
+	}
+	streams, err := c.connection(cmd, machine)
 	if err != nil {
 		return -1, err
 	}
@@ -118,8 +131,24 @@ func (c Command) run(ctx context.Context) (code int, err error) {
 	return wait(ctx, cmd, streams, machine)
 }
 
+// connection is what a command's input and output go through.
+type connection interface {
+	flow()          // starts copying, after the command has been started
+	drain()         // waits for the rest, after it has ended
+	abandon() error // closes what a command that was not started had
+}
+
+func (c Command) connection(cmd *exec.Cmd, machine *leader.Process) (connection, error) {
+	if c.Terminal == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		return connect(cmd, c, machine)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	return openTerminal(cmd, c, machine)
+}
+
 // wait returns the exit status of the started command.
-func wait(ctx context.Context, cmd *exec.Cmd, s *streams, machine *leader.Process) (int, error) {
+func wait(ctx context.Context, cmd *exec.Cmd, s connection, machine *leader.Process) (int, error) {
 	s.flow()
 	// The command inside is the child of nsenter and of its process group;
 	// killing nsenter alone would leave it running.

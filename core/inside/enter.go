@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/driver/cgroup"
@@ -120,7 +119,6 @@ func startInCgroup(cmd *exec.Cmd, machine *leader.Process) error {
 	if err != nil {
 		return err
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if host.Unified == "" {
 		return cmd.Start()
 	}

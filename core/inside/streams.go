@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/nspawn-build/nspawn-build/core/driver/leader"
 )
 
@@ -105,6 +107,9 @@ func (s *streams) pass(to io.Writer, from *os.File) {
 				return
 			}
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			rest(to, from)
+		}
 		if err != nil {
 			return
 		}
@@ -124,4 +129,25 @@ func (s *streams) drain() {
 	}
 	s.done.Wait()
 	_ = s.stdin.Close() // no reader is left
+}
+
+// rest copies what is there by now, without waiting: a deadline that passed
+// while this process did not come to read says nothing of what there was to read.
+func rest(to io.Writer, from *os.File) {
+	raw, err := from.SyscallConn()
+	if err != nil {
+		return
+	}
+	buf := make([]byte, 32<<10)
+	const most = 1 << 20 // what a pipe holds; somebody may go on writing
+	for copied := 0; copied < most; {
+		n := 0
+		if raw.Control(func(fd uintptr) { n, err = unix.Read(int(fd), buf) }) != nil || err != nil || n <= 0 {
+			return
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+		copied += n
+	}
 }

@@ -72,6 +72,10 @@ func refuseHostRoot(dir *os.File) error {
 // Close releases the tree.
 func (t *Tree) Close() error { return t.root.Close() }
 
+// Root returns a handle of the tree's root directory, for a process that is to
+// take it for its own root. It is the tree's: whoever closes one closes both.
+func (t *Tree) Root() *os.File { return t.root }
+
 // Path returns the path that the tree was opened at. It is for messages only:
 // something else may be there by now.
 func (t *Tree) Path() string { return t.path }

@@ -133,7 +133,7 @@ func TestTreeThatWasReplacedIsNeitherUsedNorRemoved(t *testing.T) {
 	if err := errors.Join(os.Rename(path, path+".old"), os.Mkdir(path, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openTree(b.record); !errors.Is(err, hostfile.ErrForeign) {
+	if _, err := OpenTree(b.record); !errors.Is(err, hostfile.ErrForeign) {
 		t.Errorf("openTree: %v, want ErrForeign", err)
 	}
 	if err := b.bootstrap(fillTree).Undo(context.Background()); err == nil {

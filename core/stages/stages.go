@@ -80,9 +80,9 @@ const (
 // errNoTree says that the tree is not made yet: everything in it is a change.
 var errNoTree = errors.New("the tree is not there yet")
 
-// openTree opens a machine's published tree, and makes sure that it is the one
+// OpenTree opens a machine's published tree, and makes sure that it is the one
 // that we made.
-func openTree(r *store.Record) (*rootfs.Tree, error) {
+func OpenTree(r *store.Record) (*rootfs.Tree, error) {
 	m := r.Machine()
 	if m.Tree.Root == (rootfs.Identity{}) || m.Tree.Staging != "" {
 		return nil, errNoTree
@@ -103,7 +103,7 @@ func openTree(r *store.Record) (*rootfs.Tree, error) {
 
 // withTree runs f with the tree of r open.
 func withTree(r *store.Record, f func(*rootfs.Tree) error) error {
-	tree, err := openTree(r)
+	tree, err := OpenTree(r)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,327 @@
+package transfer
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrExists says that a copy would overwrite something.
+var ErrExists = errors.New("is there already")
+
+// Options say how a stream is unpacked.
+type Options struct {
+	// Base is the name of what is copied, for a destination that is a directory.
+	Base string
+	// Force replaces files that are there; directories are merged.
+	Force bool
+	// Parents makes the directories above the destination that are missing.
+	Parents bool
+	// Into unpacks what the stream holds into the destination, which is a
+	// directory or made one, rather than as the destination.
+	Into bool
+	// Keep keeps owners as they are numbered in the stream, and setuid and
+	// setgid bits; else everything is UID's and GID's, and has none.
+	Keep     bool
+	UID, GID int
+	// Shift is added to every owner: that of a tree whose owners on disk are
+	// those of a range of users.
+	Shift int
+}
+
+// owner is whom an entry is to belong to.
+func (o Options) owner(h *tar.Header) (uid, gid int) {
+	if o.Keep {
+		return h.Uid + o.Shift, h.Gid + o.Shift
+	}
+	return o.UID + o.Shift, o.GID + o.Shift
+}
+
+// Unpack makes what a stream holds at the destination: under that very name, or
+// in it when it is a directory. What it had made is removed when it fails,
+// unless it was merged into something.
+func Unpack(from io.Reader, destination string, o Options) error {
+	if err := o.target(&destination); err != nil {
+		return err
+	}
+	parent, err := os.OpenRoot(filepath.Dir(destination))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = parent.Close() }()
+	u := unpacker{Options: o, parent: parent, base: filepath.Base(destination)}
+	end := &ending{from: from}
+	if err = u.all(tar.NewReader(end)); err == nil && end.zeros < trailer {
+		err = fmt.Errorf("reading what comes: %w", io.ErrUnexpectedEOF)
+	}
+	if u.root != nil {
+		err = errors.Join(err, u.root.Close())
+	}
+	if err != nil && u.made {
+		err = errors.Join(err, parent.RemoveAll(u.base))
+	}
+	return err
+}
+
+// trailer is how many zeros end a tar stream. The reader takes one that was cut
+// off between two entries for whole.
+const trailer = 1024
+
+// ending counts the zeros at the end of what was read.
+type ending struct {
+	from  io.Reader
+	zeros int
+}
+
+func (e *ending) Read(p []byte) (int, error) {
+	n, err := e.from.Read(p)
+	kept := len(bytes.TrimRight(p[:n], "\x00"))
+	if kept > 0 {
+		e.zeros = 0
+	}
+	e.zeros += n - kept
+	return n, err
+}
+
+// target settles under which name the copy is made.
+func (o Options) target(destination *string) error {
+	info, err := os.Stat(*destination)
+	switch {
+	case err == nil && info.IsDir() && !o.Into:
+		if o.Base == "" || o.Base == "." || o.Base == ".." || strings.ContainsRune(o.Base, '/') {
+			return fmt.Errorf("%q is not the name of a file", o.Base)
+		}
+		*destination = filepath.Join(*destination, o.Base)
+	case err == nil && o.Into && !info.IsDir():
+		return fmt.Errorf("%s is not a directory", *destination)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	case err != nil && strings.HasSuffix(*destination, "/") && !o.Into:
+		*destination = filepath.Join(*destination, o.Base)
+	}
+	if o.Parents {
+		return os.MkdirAll(filepath.Dir(*destination), 0o755)
+	}
+	return nil
+}
+
+type unpacker struct {
+	Options
+	parent *os.Root
+	base   string   // in parent
+	root   *os.Root // what is unpacked, once it is a directory
+	made   bool     // it was not there before
+	times  []dirTime
+}
+
+type dirTime struct {
+	name string
+	mode fs.FileMode
+	at   time.Time
+}
+
+func (u *unpacker) all(in *tar.Reader) error {
+	if u.Into {
+		if err := u.openTop(nil); err != nil {
+			return err
+		}
+	}
+	for count := 0; ; count++ {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			if count == 0 && !u.Into {
+				return errors.New("nothing came")
+			}
+			return u.settle()
+		}
+		if err != nil {
+			return fmt.Errorf("reading what comes: %w", err)
+		}
+		if err := u.one(in, h); err != nil {
+			return err
+		}
+	}
+}
+
+// settle gives directories their modes and times, which would change or be in
+// the way while they are filled: the innermost first.
+func (u *unpacker) settle() error {
+	for i := len(u.times) - 1; i >= 0; i-- {
+		d := u.times[i]
+		// Through a descriptor: by name, older kernels need a /proc.
+		f, err := u.root.OpenFile(d.name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Chmod(d.mode), f.Close(), u.root.Chtimes(d.name, d.at, d.at)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *unpacker) one(in *tar.Reader, h *tar.Header) error {
+	name := path.Clean(strings.TrimPrefix(h.Name, "/"))
+	if !filepath.IsLocal(name) {
+		return fmt.Errorf("%q leads out of what is copied", h.Name)
+	}
+	if name == top {
+		switch {
+		case u.Into:
+			return nil
+		case u.root != nil:
+			return errors.New("what is copied came twice")
+		case h.Typeflag == tar.TypeDir:
+			return u.openTop(h)
+		}
+		return u.entry(u.parent, in, h, u.base)
+	}
+	if u.root == nil {
+		return fmt.Errorf("%q came before the directory that it is in", h.Name)
+	}
+	return u.entry(u.root, in, h, name)
+}
+
+// openTop makes the directory that is copied, or takes the one that is there.
+func (u *unpacker) openTop(h *tar.Header) error {
+	err := u.parent.Mkdir(u.base, 0o700)
+	switch {
+	case err == nil:
+		u.made = true
+	case !errors.Is(err, fs.ErrExist):
+		return err
+	case !u.Force && !u.Into:
+		return fmt.Errorf("%s %w", u.base, ErrExists)
+	}
+	if u.root, err = u.parent.OpenRoot(u.base); err != nil || (h == nil && !u.made) {
+		return err
+	}
+	if h == nil { // made for a stream that is unpacked into it
+		h = &tar.Header{Mode: 0o755, ModTime: time.Now(), Uid: u.UID, Gid: u.GID}
+	}
+	return u.directory(u.root, h, top)
+}
+
+func (u *unpacker) directory(root *os.Root, h *tar.Header, name string) error {
+	u.times = append(u.times, dirTime{name, u.mode(h), h.ModTime})
+	return u.own(root, h, name)
+}
+
+func (u *unpacker) mode(h *tar.Header) fs.FileMode {
+	mode := h.FileInfo().Mode()
+	keep := fs.ModePerm
+	if u.Keep {
+		keep |= fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
+	}
+	return mode & keep
+}
+
+func (u *unpacker) own(root *os.Root, h *tar.Header, name string) error {
+	uid, gid := u.owner(h)
+	return root.Lchown(name, uid, gid)
+}
+
+// entry makes anything but the top directory.
+func (u *unpacker) entry(root *os.Root, in *tar.Reader, h *tar.Header, name string) error {
+	if h.Typeflag == tar.TypeDir {
+		err := root.Mkdir(name, 0o700)
+		if errors.Is(err, fs.ErrExist) {
+			// Not through a link: it must be a directory itself.
+			if info, lerr := root.Lstat(name); lerr == nil && info.IsDir() && (u.Force || u.Into) {
+				return u.directory(root, h, name)
+			}
+			return fmt.Errorf("%s %w", name, ErrExists)
+		}
+		if err != nil {
+			return err
+		}
+		return u.directory(root, h, name)
+	}
+	if err := u.clear(root, name); err != nil {
+		return err
+	}
+	switch h.Typeflag {
+	case tar.TypeReg:
+		return u.file(root, in, h, name)
+	case tar.TypeSymlink:
+		if err := root.Symlink(h.Linkname, name); err != nil {
+			return err
+		}
+		return u.own(root, h, name)
+	case tar.TypeLink:
+		first := path.Clean(h.Linkname)
+		// Never a link to a link: what it leads to would get another name.
+		if info, err := root.Lstat(first); err != nil || !info.Mode().IsRegular() {
+			return fmt.Errorf("%s is said to be %q, which is no file that was copied", name, h.Linkname)
+		}
+		return root.Link(first, name)
+	}
+	return fmt.Errorf("%s is of a kind that is not copied (%q)", name, h.Typeflag)
+}
+
+// clear makes room for a file.
+func (u *unpacker) clear(root *os.Root, name string) error {
+	info, err := root.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !u.Force || info.IsDir():
+		return fmt.Errorf("%s %w", name, ErrExists)
+	}
+	return root.Remove(name)
+}
+
+func (u *unpacker) file(root *os.Root, in *tar.Reader, h *tar.Header, name string) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	uid, gid := u.owner(h)
+	err = writeSparse(f, in, h.Size)
+	if err == nil {
+		err = f.Chown(uid, gid) // before the mode: it takes setuid bits away
+	}
+	if err == nil {
+		err = f.Chmod(u.mode(h))
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, root.Remove(name))
+	}
+	return root.Chtimes(name, h.ModTime, h.ModTime)
+}
+
+// writeSparse leaves out what is zero anyway.
+func writeSparse(f *os.File, in io.Reader, size int64) error {
+	const block = 64 << 10
+	buf, zeros := make([]byte, block), make([]byte, block)
+	for offset := int64(0); ; {
+		n, err := io.ReadFull(in, buf)
+		if n > 0 && !bytes.Equal(buf[:n], zeros[:n]) {
+			if _, err := f.WriteAt(buf[:n], offset); err != nil {
+				return err
+			}
+		}
+		offset += int64(n)
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			if offset != size {
+				return fmt.Errorf("%d of %d bytes came: %w", offset, size, io.ErrUnexpectedEOF)
+			}
+			return f.Truncate(size)
+		case err != nil:
+			return err
+		}
+	}
+}
