@@ -79,7 +79,9 @@ func TestASignalAtAnyMomentLeavesNothing(t *testing.T) {
 					}
 					r := p.Wait(t, 2*time.Minute)
 					what := fmt.Sprintf("%s was sent %s after %s of about %s", victim.name, unix.SignalName(s), after, whole)
-					if !slices.Contains(victim.exits, r.Exit) {
+					// Before it listens, a signal ends it as it would any program.
+					deaf := after < 100*time.Millisecond && r.Exit == 128+int(s)
+					if !slices.Contains(victim.exits, r.Exit) && !deaf {
 						t.Errorf("%s: %s", what, r)
 					}
 					if r := h.Run(t, "nspawn-build", "destroy", "box"); r.Exit != exitDone && r.Exit != exitNoMachine {
