@@ -46,12 +46,8 @@ func (a *app) readAccess(ctx *cli.Context, resume bool) (access, error) {
 	if got.kind, got.secret, err = a.password(ctx); err != nil {
 		return got, err
 	}
-	for _, path := range ctx.StringSlice("ssh-key") {
-		keys, err := readKeys(path)
-		if err != nil {
-			return got, spec.Invalid{{Field: "ssh-key", Value: path, Problem: err.Error(), Hint: "name a file of public keys such as ~/.ssh/id_ed25519.pub"}}
-		}
-		got.keys = append(got.keys, keys...)
+	if got.keys, err = keysOf(ctx.StringSlice("ssh-key")); err != nil {
+		return got, err
 	}
 	if resume || got.kind != spec.PasswordLocked || len(got.keys) > 0 {
 		return got, nil
@@ -64,9 +60,25 @@ func (a *app) readAccess(ctx *cli.Context, resume bool) (access, error) {
 	return got, err
 }
 
+// keysOf reads the files of public keys.
+func keysOf(files []string) ([]string, error) {
+	var all []string
+	for _, path := range files {
+		keys, err := readKeys(path)
+		if err != nil {
+			return nil, spec.Invalid{{Field: "ssh-key", Value: path, Problem: err.Error(), Hint: "name a file of public keys such as ~/.ssh/id_ed25519.pub"}}
+		}
+		all = append(all, keys...)
+	}
+	return all, nil
+}
+
+// generated is a password that nobody has had before.
+func generated() spec.Secret { return spec.NewSecret(rand.Text()) }
+
 func (a *app) password(ctx *cli.Context) (spec.PasswordKind, spec.Secret, error) {
 	var given []string
-	for _, f := range []string{"password-file", "password-stdin", "password-hash", "generate-password"} {
+	for _, f := range passwordFlags {
 		if ctx.IsSet(f) && (ctx.String(f) != "" || ctx.Bool(f)) {
 			given = append(given, "--"+f)
 		}
@@ -85,18 +97,23 @@ func (a *app) password(ctx *cli.Context) (spec.PasswordKind, spec.Secret, error)
 		}
 		return spec.PasswordHash, spec.NewSecret(hash), nil
 	case "--generate-password":
-		return spec.PasswordGenerated, spec.NewSecret(rand.Text()), nil
+		return spec.PasswordGenerated, generated(), nil
 	case "--password-stdin":
 		s, err := readSecret("password-stdin", "-", a.in)
 		return spec.PasswordGiven, s, err
 	}
-	path := ctx.String("password-file")
+	s, err := passwordFile("password-file", ctx.String("password-file"))
+	return spec.PasswordGiven, s, err
+}
+
+// passwordFile reads a password from a file.
+func passwordFile(field, path string) (spec.Secret, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", spec.Secret{}, spec.Invalid{{Field: "password-file", Value: path, Problem: "cannot be read: " + reason(err), Hint: "name a file that holds the password in its first line"}}
+		return spec.Secret{}, spec.Invalid{{Field: field, Value: path, Problem: "cannot be read: " + reason(err), Hint: "name a file that holds the password in its first line"}}
 	}
-	s, err := readSecret("password-file", path, f)
-	return spec.PasswordGiven, s, errors.Join(err, f.Close())
+	s, err := readSecret(field, path, f)
+	return s, errors.Join(err, f.Close())
 }
 
 // readSecret reads one line. The error says nothing of what was read.

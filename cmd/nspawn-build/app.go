@@ -29,6 +29,7 @@ type app struct {
 	log      *logrus.Logger
 	config   config
 	progress *progress
+	line     []string // the command line, in the flag parser's order
 }
 
 func newApp(s streams) *app {
@@ -51,6 +52,7 @@ func newApp(s streams) *app {
 			a.planCommand(),
 			a.listCommand(),
 			a.statusCommand(),
+			a.showCommand(),
 			a.startCommand(),
 			a.stopCommand(),
 			a.restartCommand(),
@@ -143,8 +145,12 @@ func (a *app) setLog(ctx *cli.Context) error {
 	default:
 		return &usageError{fmt.Sprintf("log-format: %q is not a format", ctx.String("log-format")), "use text or json"}
 	}
-	if o := ctx.String("output"); o != "" && !slices.Contains([]string{"text", "json"}, o) {
-		return &usageError{fmt.Sprintf("output: %q is not a form of output", o), "use text or json"}
+	forms := []string{"text", "json"}
+	if ctx.Command.Name == "show" {
+		forms = append(forms, "yaml")
+	}
+	if o := ctx.String("output"); o != "" && !slices.Contains(forms, o) {
+		return &usageError{fmt.Sprintf("output: %q is not a form of output", o), "use " + strings.Join(forms, " or ")}
 	}
 	return nil
 }

@@ -24,8 +24,12 @@ func (a *app) createCommand() *cli.Command {
 		ArgsUsage: "NAME",
 		Description: "nspawn-build --distro debian mycontainer does the same as nspawn-build create\n" +
 			"--distro debian mycontainer. Calling it again changes nothing, or brings the machine\n" +
-			"back to what was asked for.",
-		Flags: append(specFlags(),
+			"back to what was asked for.\n\n" +
+			"With --file the machines are described in a file; names then choose some of them.",
+		Flags: append(append(specFlags(), fileFlags()...),
+			&cli.BoolFlag{Name: "fail-fast", Usage: "end the other machines of a file when one fails"},
+			&cli.BoolFlag{Name: "restart", Usage: "restart a machine that has changes waiting for it"},
+			&cli.BoolFlag{Name: "print-schema", Usage: "print the JSON Schema of spec files, and do nothing else"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and touch nothing"},
 			&cli.BoolFlag{Name: "resume", Usage: "continue a creation that was interrupted"},
 			&cli.StringFlag{Name: "on-error", Value: "undo", Usage: "`WHAT` to do with what was made when a stage fails: undo or keep", EnvVars: env("on-error")},
@@ -115,9 +119,9 @@ func (a *app) wanted(ctx *cli.Context) (machines.Wanted, error) {
 		return w, spec.Invalid{{Field: "name", Value: name, Problem: "is a command of nspawn-build", Hint: "choose another name for the machine"}}
 	}
 	resume := ctx.Bool("resume")
-	w.Run = spec.Run{Boot: !ctx.Bool("no-boot"), Timeout: ctx.Duration("timeout"), Keep: ctx.String("on-error") == "keep", Resume: resume}
-	if oe := ctx.String("on-error"); oe != "" && oe != "keep" && oe != "undo" {
-		return w, spec.Invalid{{Field: "on-error", Value: oe, Problem: "is neither undo nor keep", Hint: "use undo or keep"}}
+	w.Run = spec.Run{Boot: !ctx.Bool("no-boot"), Timeout: ctx.Duration("timeout"), Resume: resume}
+	if err := onError(ctx, &w.Run); err != nil {
+		return w, err
 	}
 	if e := spec.ParseTimeout(w.Run.Timeout); e != nil {
 		return w, spec.Invalid{e}
@@ -149,6 +153,16 @@ func (a *app) wanted(ctx *cli.Context) (machines.Wanted, error) {
 	in.Password, in.SSHKeys, in.InvokerKeys = got.kind, got.keys, len(got.invokerKeys) > 0
 	w.Spec, err = spec.Build(in)
 	return w, err
+}
+
+// onError reads what to do when a stage fails.
+func onError(ctx *cli.Context, run *spec.Run) error {
+	oe := ctx.String("on-error")
+	if oe != "" && oe != "keep" && oe != "undo" {
+		return spec.Invalid{{Field: "on-error", Value: oe, Problem: "is neither undo nor keep", Hint: "use undo or keep"}}
+	}
+	run.Keep = oe == "keep"
+	return nil
 }
 
 func (a *app) input(ctx *cli.Context, name string) (spec.Input, error) {
@@ -185,10 +199,22 @@ func (a *app) input(ctx *cli.Context, name string) (spec.Input, error) {
 	if in.Keyring, err = filepath.Abs(in.Keyring); err != nil {
 		return in, err
 	}
-	if info, err := os.Stat(in.Keyring); err != nil || !info.Mode().IsRegular() {
-		return in, spec.Invalid{{Field: "keyring", Value: in.Keyring, Problem: "is not a file that can be read", Hint: "name a file of public keys"}}
+	if bad := readable(in.Keyring); bad != nil {
+		return in, bad
 	}
 	return in, nil
+}
+
+// readable says what is wrong with a keyring; nil when nothing is, or none was
+// given.
+func readable(keyring string) spec.Invalid {
+	if keyring == "" {
+		return nil
+	}
+	if info, err := os.Stat(keyring); err != nil || !info.Mode().IsRegular() {
+		return spec.Invalid{{Field: "keyring", Value: keyring, Problem: "is not a file that can be read", Hint: "name a file of public keys"}}
+	}
+	return nil
 }
 
 // severalNames explains a line such as `nspawn-build strat box`.
@@ -199,78 +225,6 @@ func (a *app) severalNames(ctx *cli.Context) error {
 		hint = like
 	}
 	return &usageError{fmt.Sprintf("unexpected argument %q", strings.Join(words[1:], " ")), hint}
-}
-
-// created is the result of create.
-type created struct {
-	Name     string             `json:"name"`
-	Changed  bool               `json:"changed"`
-	Distro   string             `json:"distro"`
-	Release  string             `json:"release,omitempty"`
-	Driver   spec.Driver        `json:"driver"`
-	Address  string             `json:"address"`
-	Tree     string             `json:"tree"`
-	SSH      string             `json:"ssh"`
-	Password string             `json:"password,omitempty"` // only one that was generated, once
-	Seconds  map[string]float64 `json:"seconds,omitempty"`  // by stage
-}
-
-func (a *app) create(ctx *cli.Context) error {
-	w, err := a.wanted(ctx)
-	if err != nil {
-		return err
-	}
-	house, err := a.house()
-	if err != nil {
-		return err
-	}
-	if ctx.Bool("dry-run") {
-		return a.showPlan(ctx, house, w)
-	}
-	start := time.Now()
-	out, err := house.Create(ctx.Context, w)
-	if err != nil {
-		return err
-	}
-	m := out.Machine
-	res := created{
-		Name: m.Name, Changed: out.Changed, Distro: m.Spec.Distro, Release: release(m), Driver: m.Driver,
-		Address: m.Address.Addr().String(), Tree: m.Tree.Path, SSH: sshLine(ctx.StringSlice("ssh-key"), m),
-	}
-	if out.PasswordSet && m.Spec.Access.Password == spec.PasswordGenerated {
-		res.Password = w.Secret.Reveal()
-	}
-	var times []string
-	for _, r := range out.Results {
-		if r.Changed {
-			if res.Seconds == nil {
-				res.Seconds = map[string]float64{}
-			}
-			res.Seconds[r.Stage] = r.Duration.Seconds()
-			times = append(times, r.Stage+" "+short(r.Duration))
-		}
-	}
-	return a.result(ctx, res, func() {
-		if !out.Changed {
-			a.printf("%s is there already, as asked for: nothing was changed\n", m.Name)
-		} else if w.Run.Boot {
-			a.printf("%s is up: %s %s, reached over SSH\n", m.Name, res.Distro, res.Release)
-		} else {
-			a.printf("%s is made: %s %s, not booted\n", m.Name, res.Distro, res.Release)
-		}
-		a.printf("  address   %s\n  tree      %s\n", res.Address, res.Tree)
-		if len(times) > 0 {
-			a.printf("  time      %s; %s in all\n", strings.Join(times, ", "), short(time.Since(start)))
-		}
-		if res.Password != "" {
-			a.printf("  password  %s\n", res.Password)
-		}
-		if w.Run.Boot {
-			a.printf("  log in    %s\n", res.SSH)
-		} else {
-			a.printf("  boot it   nspawn-build start %s\n", m.Name)
-		}
-	})
 }
 
 // release is the release as the tree itself names it.

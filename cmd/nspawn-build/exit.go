@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
@@ -107,6 +108,8 @@ func judgeState(err error) (verdict, bool) {
 	var off *notRunningError
 	var stopped *machines.NotRunningError
 	switch {
+	case errors.Is(err, machines.ErrStopped):
+		return verdict{exitInterrupted, noHint}, true
 	case errors.As(err, &exists):
 		return verdict{exitExists, existsHint(exists)}, true
 	case errors.Is(err, store.ErrLocked):
@@ -130,6 +133,9 @@ func judgeState(err error) (verdict, bool) {
 func existsHint(e *machines.ExistsError) string {
 	if e.Half {
 		return fmt.Sprintf("continue as it was with nspawn-build create --resume %s, or begin anew after nspawn-build destroy %s", e.Name, e.Name)
+	}
+	if !slices.ContainsFunc(e.Differences, func(d spec.Difference) bool { return d.Change() == spec.ChangeNew }) {
+		return "have it changed with --apply, or choose another name"
 	}
 	return fmt.Sprintf("destroy it first (nspawn-build destroy %s), or choose another name", e.Name)
 }
@@ -209,6 +215,21 @@ func (a *app) report(ctx context.Context, err error) int {
 			if code := a.report(ctx, one); i == 0 {
 				v.code = code
 			}
+		}
+		return v.code
+	}
+	var of *machineError
+	if errors.As(err, &of) {
+		return a.speakingOf(of.name).report(ctx, of.err)
+	}
+	var inFile *spec.FileError
+	if errors.As(err, &inFile) {
+		for _, e := range inFile.Findings {
+			a.log.Error(e.Error())
+			for _, line := range e.Excerpt {
+				a.log.Info(line)
+			}
+			a.hint(e.Hint)
 		}
 		return v.code
 	}

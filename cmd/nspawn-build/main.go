@@ -55,7 +55,8 @@ func run(ctx context.Context, args []string, s streams) int {
 		printSuggestions(s.out, suggest(a.cli, args[2:], machineNamesNow))
 		return exitDone
 	}
-	err := a.cli.RunContext(ctx, arrange(args, a.cli))
+	a.line = arrange(args, a.cli)
+	err := a.cli.RunContext(ctx, a.line)
 	if err == nil {
 		return exitDone
 	}

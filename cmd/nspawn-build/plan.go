@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
+	"fmt"
+
 	"github.com/urfave/cli/v2"
 
 	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
+	"github.com/nspawn-build/nspawn-build/core/spec"
 )
 
 func (a *app) planCommand() *cli.Command {
@@ -12,9 +16,9 @@ func (a *app) planCommand() *cli.Command {
 		Name:      "plan",
 		Usage:     "say what create would do, and touch nothing",
 		ArgsUsage: "NAME",
-		Flags:     append(specFlags(), outputFlag()),
+		Flags:     append(append(specFlags(), fileFlags()...), outputFlag()),
 		Action: func(ctx *cli.Context) error {
-			w, err := a.wanted(ctx)
+			all, list, err := a.wishes(ctx)
 			if err != nil {
 				return err
 			}
@@ -22,39 +26,94 @@ func (a *app) planCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return a.showPlan(ctx, house, w)
+			return a.showPlans(ctx, house, all, list)
 		},
 	}
 }
 
-// planned is the result of plan.
+// planned is the result of plan for one machine.
 type planned struct {
 	Name    string             `json:"name"`
-	Address string             `json:"address"`
-	Tree    string             `json:"tree"`
+	Address string             `json:"address,omitempty"`
+	Tree    string             `json:"tree,omitempty"`
 	Stages  []pipeline.Planned `json:"stages"`
+	// Amended are the fields of a machine that exists that would be changed.
+	Amended []amended `json:"amended,omitempty"`
+	Problem string    `json:"problem,omitempty"`
+	Exit    int       `json:"exit,omitempty"`
 }
 
-func (a *app) showPlan(ctx *cli.Context, house *machines.House, w machines.Wanted) error {
-	plan, m, err := house.Plan(ctx.Context, w)
+// amended is one field with what it takes to change it: "live" or "restart".
+type amended struct {
+	spec.Difference
+	Key    string      `json:"key"`
+	Change spec.Change `json:"change"`
+}
+
+func planOne(ctx context.Context, house *machines.House, w wish) (planned, error) {
+	out, err := house.Plan(ctx, w.Wanted)
 	if err != nil {
-		return err
+		return planned{}, w.locate(err)
 	}
-	res := planned{m.Name, m.Address.Addr().String(), m.Tree.Path, plan}
-	return a.result(ctx, res, func() {
-		count := 0
-		for _, p := range plan {
-			for _, c := range p.Changes {
-				count++
-				a.printf("%-10s %-7s %s", p.Stage, c.Action, c.Subject)
-				if c.Detail != "" {
-					a.printf("  (%s)", c.Detail)
-				}
-				a.printf("\n")
+	res := planned{Name: out.Machine.Name, Address: out.Machine.Address.Addr().String(), Tree: out.Machine.Tree.Path, Stages: out.Stages}
+	for _, d := range out.Differences {
+		res.Amended = append(res.Amended, amended{d, d.Key(), d.Change()})
+	}
+	return res, nil
+}
+
+// showPlans shows what would be done with one machine, or with each of a list.
+func (a *app) showPlans(ctx *cli.Context, house *machines.House, all []wish, list bool) error {
+	if !list {
+		res, err := planOne(ctx.Context, house, all[0])
+		if err != nil {
+			return err
+		}
+		return a.result(ctx, res, func() { a.printPlan("", res) })
+	}
+	names := make([]string, len(all))
+	for i, w := range all {
+		names[i] = w.Spec.Name
+	}
+	results, errs := machines.Make(ctx.Context, house, names, machines.Fleet{Bootstraps: jobs(ctx)}, func(ctx context.Context, house *machines.House, i int) (planned, error) {
+		return planOne(ctx, house, all[i])
+	})
+	for i, err := range errs {
+		if err != nil {
+			results[i] = planned{Name: names[i], Problem: oneLine(err), Exit: judge(ctx.Context, err).code}
+			errs[i] = &machineError{names[i], err}
+		}
+	}
+	err := a.result(ctx, results, func() {
+		for _, res := range results {
+			if res.Problem == "" {
+				a.printPlan(res.Name+": ", res)
 			}
 		}
-		if count == 0 {
-			a.printf("%s is there already, as asked for: nothing would be changed\n", m.Name)
-		}
 	})
+	return several(append(errs, err)...)
+}
+
+func (a *app) printPlan(before string, res planned) {
+	count := len(res.Amended)
+	for _, d := range res.Amended {
+		effect := "at once"
+		if d.Change == spec.ChangeRestart {
+			effect = "after a restart"
+		}
+		a.printf("%s%-10s %-7s %s  (%s)\n", before, "spec", "update", d.Difference, effect)
+	}
+	for _, p := range res.Stages {
+		for _, c := range p.Changes {
+			count++
+			detail := ""
+			if c.Detail != "" {
+				detail = fmt.Sprintf("  (%s)", c.Detail)
+			}
+			a.printf("%s%-10s %-7s %s%s\n", before, p.Stage, c.Action, c.Subject, detail)
+		}
+	}
+	if count == 0 {
+		a.printf("%s is there already, as asked for: nothing would be changed\n", res.Name)
+	}
 }

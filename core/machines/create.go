@@ -22,6 +22,13 @@ type Wanted struct {
 	// InvokerKeys are the keys of the invoking user, for a spec that asks for
 	// them.
 	InvokerKeys []string
+	// Apply has a machine that exists and differs from the spec changed, where
+	// that can be done without making it anew.
+	Apply bool
+	// Restart boots a machine anew that has changes waiting for it, after it
+	// had Grace to power off.
+	Restart bool
+	Grace   time.Duration
 }
 
 // Outcome is what Create did.
@@ -32,6 +39,12 @@ type Outcome struct {
 	Changed bool
 	// PasswordSet says that the password of this run is the machine's.
 	PasswordSet bool
+	// Applied is what was asked for differently before.
+	Applied []spec.Difference
+	// Waiting names what takes a boot of the machine to have, by the keys of a
+	// spec file.
+	Waiting   []string
+	Restarted bool
 }
 
 // undoTimeout bounds what is taken back after a failure: stopping a machine
@@ -45,6 +58,10 @@ type making struct {
 	pluginName string
 	request    sdk.Request
 	plugin     func(ctx context.Context, req sdk.Request, report sdk.Reporter) (sdk.Facts, error)
+
+	// Of a machine that is amended.
+	before      store.Machine
+	differences []spec.Difference
 }
 
 // Create makes a machine, continues one that was interrupted, or brings one
@@ -80,18 +97,32 @@ func (h *House) Create(ctx context.Context, w Wanted) (out Outcome, err error) {
 		if err := passwordDiffers(rec.Machine(), plan); err != nil {
 			return Outcome{}, err
 		}
-		if !anyChange(plan) {
-			return Outcome{Machine: rec.Machine()}, nil
+		if !anyChange(plan) && len(made.differences) == 0 {
+			return h.finish(ctx, rec, w, Outcome{Machine: rec.Machine()})
 		}
 	}
-	if rec, err = h.reserve(ctx, rec); err != nil {
+	if len(made.differences) > 0 {
+		err = h.settle(ctx, rec, made, journal)
+	} else {
+		rec, err = h.reserve(ctx, rec)
+	}
+	if err != nil {
 		return Outcome{}, err
 	}
 	if all, err = h.assemble(rec, made); err != nil {
 		return Outcome{}, err
 	}
 	h.warnOfLimits(rec.Machine())
-	return h.run(ctx, rec, w, h.decorate(all.Order(), journal), journal)
+	out, err = h.run(ctx, rec, w, h.decorate(all.Order(), journal), journal)
+	if err != nil {
+		return out, err
+	}
+	if out.Applied = made.differences; len(out.Applied) > 0 {
+		if err := journal.Record(amendEntry, pipeline.Done); err != nil {
+			return out, err
+		}
+	}
+	return h.finish(ctx, rec, w, out)
 }
 
 // warnOfLimits says which limits this host cannot keep.
@@ -139,28 +170,40 @@ func (h *House) forget(ctx context.Context, name string) error {
 	return h.exclusive(context.WithoutCancel(ctx), func() error { return h.Store.Forget(name) })
 }
 
+// Outlook is what Create would do.
+type Outlook struct {
+	Machine store.Machine
+	Stages  []pipeline.Planned
+	// Differences are those between a machine that exists and what is wanted.
+	Differences []spec.Difference
+}
+
 // Plan says what Create would do, and touches nothing.
-func (h *House) Plan(ctx context.Context, w Wanted) ([]pipeline.Planned, store.Machine, error) {
+func (h *House) Plan(ctx context.Context, w Wanted) (Outlook, error) {
 	kind, err := h.ready(ctx, &w.Spec)
 	if err != nil {
-		return nil, store.Machine{}, err
+		return Outlook{}, err
 	}
 	rec, made, err := h.prepare(ctx, &w, kind)
 	if err != nil {
-		return nil, store.Machine{}, err
+		return Outlook{}, err
 	}
 	all, err := h.assemble(rec, made)
 	if err != nil {
-		return nil, store.Machine{}, err
+		return Outlook{}, err
 	}
 	runner := pipeline.Runner{Stages: all.Order()}
 	plan, err := runner.Plan(ctx)
-	return plan, rec.Machine(), err
+	if err == nil && rec.Machine().Complete {
+		err = passwordDiffers(rec.Machine(), plan)
+	}
+	return Outlook{rec.Machine(), plan, made.differences}, err
 }
 
 // prepare finds the record of the machine or drafts one, and asks the plugin
 // what it makes of the request. Nothing is written.
 func (h *House) prepare(ctx context.Context, w *Wanted, kind spec.Driver) (*store.Record, *making, error) {
+	made := &making{run: w.Run, secret: w.Secret}
 	rec, err := h.Store.Open(w.Spec.Name)
 	fresh := errors.Is(err, store.ErrNoMachine)
 	switch {
@@ -171,11 +214,10 @@ func (h *House) prepare(ctx context.Context, w *Wanted, kind spec.Driver) (*stor
 	case !fresh && w.Run.Resume && w.Spec.Distro == "":
 		w.Spec = rec.Machine().Spec
 	case !fresh:
-		if err := differs(rec.Machine(), w.Spec); err != nil {
+		if rec, err = h.amend(rec, *w, made); err != nil {
 			return nil, nil, err
 		}
 	}
-	made := &making{run: w.Run, secret: w.Secret}
 	if !fresh && rec.Machine().Complete {
 		// The tree is there; nobody needs the plugin any more.
 		if w.Spec.Access.Password == spec.PasswordGenerated {
@@ -183,20 +225,16 @@ func (h *House) prepare(ctx context.Context, w *Wanted, kind spec.Driver) (*stor
 		}
 		return rec, made, nil
 	}
-	if err := h.askPlugin(ctx, w.Spec, made); err != nil {
+	if kind := w.Spec.Access.Password; fresh && w.Secret.Empty() && (kind == spec.PasswordGiven || kind == spec.PasswordHash) {
+		return nil, nil, stages.ErrPasswordNeeded
+	}
+	if err := h.inTurn(ctx, func() error { return h.askPlugin(ctx, w.Spec, made) }); err != nil {
 		return nil, nil, err
 	}
 	if fresh {
 		rec, err = h.draft(*w, kind)
 	}
 	return rec, made, err
-}
-
-func differs(m store.Machine, wanted spec.Spec) error {
-	if d := spec.Diff(m.Spec, wanted); len(d) > 0 {
-		return &ExistsError{Name: m.Name, Differences: d, Half: !m.Complete}
-	}
-	return nil
 }
 
 // passwordDiffers says so when a password was given that is not the one of a

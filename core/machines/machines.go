@@ -40,6 +40,8 @@ type House struct {
 	// Drivers gives the driver of a kind other than auto.
 	Drivers map[spec.Driver]driver.Driver
 	Tell    pipeline.Observer
+	// Turn bounds how many bootstraps run at once; nil when only one is made.
+	Turn pipeline.Turn
 }
 
 // HostError says that the host lacks something, and what to do about it.
@@ -190,6 +192,9 @@ func (h *House) decorate(order []pipeline.Stage, journal pipeline.Journal) []pip
 		out[i] = pipeline.Observed(s, h.Tell)
 		if journal != nil {
 			out[i] = pipeline.Journaled(out[i], journal)
+		}
+		if h.Turn != nil && s.Name() == stages.NameBootstrap {
+			out[i] = pipeline.Bounded(out[i], h.Turn)
 		}
 	}
 	return out

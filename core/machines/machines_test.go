@@ -230,19 +230,6 @@ func TestAutoIsTheDriverOfTheHost(t *testing.T) {
 	}
 }
 
-func TestWhatDiffersIsSaid(t *testing.T) {
-	m := store.Machine{Name: "box", Complete: true, Spec: wanted("box")}
-	if err := differs(m, wanted("box")); err != nil {
-		t.Errorf("the same spec differs: %v", err)
-	}
-	other := wanted("box")
-	other.Limits.MemoryMax = 1 << 30
-	var exists *ExistsError
-	if err := differs(m, other); !errors.As(err, &exists) || len(exists.Differences) != 1 || exists.Half {
-		t.Errorf("differs: %+v", err)
-	}
-}
-
 func TestRunsDoNotMeetOnOneMachine(t *testing.T) {
 	h, d := newHouse(t)
 	rec, err := h.draft(Wanted{Spec: wanted("box")}, spec.DriverDirect)

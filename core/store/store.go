@@ -61,6 +61,18 @@ type Machine struct {
 	Tree    Tree       `json:"tree"`
 	HostKey string     `json:"hostKey,omitempty"` // public, as in known_hosts
 	Facts   *sdk.Facts `json:"facts,omitempty"`
+
+	// Waiting is what was changed while the machine ran and takes a boot to
+	// have; nil when that is nothing.
+	Waiting *Waiting `json:"waiting,omitempty"`
+}
+
+// Waiting names what waits for a machine's next boot. It is over when the
+// machine runs under another leader.
+type Waiting struct {
+	Fields []string  `json:"fields"` // by their keys in a spec file
+	Leader int       `json:"leader"`
+	Since  time.Time `json:"since"` // when that leader started
 }
 
 // Tree is where a machine's root directory is, and how to know it again.
