@@ -169,6 +169,7 @@ func (a *app) createSeveral(ctx *cli.Context, house *machines.House, all []wish)
 	for i, w := range all {
 		names[i] = w.Spec.Name
 	}
+	house.WarnOfMany(names)
 	fleet := machines.Fleet{Bootstraps: jobs(ctx), FailFast: ctx.Bool("fail-fast")}
 	results, errs := machines.Make(ctx.Context, house, names, fleet, func(ctx context.Context, house *machines.House, i int) (created, error) {
 		return createOne(ctx, house, all[i])

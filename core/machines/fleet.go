@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/nspawn-build/nspawn-build/core/host"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
+	"github.com/nspawn-build/nspawn-build/core/stages"
 )
 
 // ErrStopped says that a machine was not finished because another one failed.
@@ -19,6 +21,22 @@ type Fleet struct {
 	Bootstraps int
 	// FailFast ends the others when one fails.
 	FailFast bool
+}
+
+// WarnOfMany says when so many machines may be more than the host takes. Those
+// that exist count: they may run, too.
+func (h *House) WarnOfMany(names []string) {
+	all := map[string]bool{}
+	for _, n := range names {
+		all[n] = true
+	}
+	records, _ := h.Store.List() // what cannot be read is said where it matters
+	for _, m := range records {
+		all[m.Name] = true
+	}
+	if problem := host.InotifyShort(len(all)); problem != "" {
+		h.Tell(pipeline.Event{Stage: stages.NameBoot, Kind: pipeline.Warning, Text: problem, Hint: host.InotifyHint})
+	}
 }
 
 // Make runs do for each of several machines at once, with a house of its own,
@@ -39,7 +57,12 @@ func Make[T any](ctx context.Context, h *House, names []string, f Fleet, do func
 				errs[i] = context.Cause(ctx)
 				return
 			}
-			if results[i], errs[i] = do(ctx, own, i); errs[i] != nil && f.FailFast {
+			results[i], errs[i] = do(ctx, own, i)
+			switch cause := context.Cause(ctx); {
+			case errs[i] == nil:
+			case errors.Is(cause, ErrStopped): // whatever it was that heard of it
+				errs[i] = errors.Join(cause, errs[i])
+			case f.FailFast:
 				stop(fmt.Errorf("%w: %s", ErrStopped, name))
 			}
 		})

@@ -68,7 +68,7 @@ func (b *Boot) Apply(ctx context.Context) (err error) {
 		err = errors.Join(err, withTree(b.Record, shutOut))
 	}()
 	if err := b.Driver.Start(ctx, b.Machine(m)); err != nil {
-		return b.explain(ctx, m, err)
+		return crowded(b.explain(ctx, m, err))
 	}
 	target := readiness.Target{
 		Name: m.Name, Driver: b.Driver, Interface: m.Interface, Address: m.Address.Addr(),
@@ -77,7 +77,7 @@ func (b *Boot) Apply(ctx context.Context) (err error) {
 	if m.Facts != nil {
 		target.ProbeHost = m.Facts.ProbeHost
 	}
-	return readiness.Prove(ctx, target, b.report)
+	return crowded(readiness.Prove(ctx, target, b.report))
 }
 
 // logins are the ways in that are proven.
