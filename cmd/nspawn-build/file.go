@@ -265,7 +265,9 @@ func (a *app) accessOf(ctx *cli.Context, w *spec.Wish, several bool, out *wish) 
 	}
 	out.keyFiles = w.KeyFiles
 	if a.given(ctx, "ssh-key") || !w.Says("access.ssh-keys") {
-		out.keyFiles, w.Input.SSHKeys = ctx.StringSlice("ssh-key"), nil
+		if out.keyFiles, w.Input.SSHKeys = ctx.StringSlice("ssh-key"), nil; len(out.keyFiles) > 0 {
+			w.Elsewhere("access.ssh-keys")
+		}
 	}
 	keys, err := keysOf(out.keyFiles)
 	if err != nil {

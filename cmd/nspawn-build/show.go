@@ -31,7 +31,7 @@ func (a *app) showCommand() *cli.Command {
 		Description: "--output yaml prints a spec file of the machine: create --file with it changes nothing,\n" +
 			"and makes the same machine where there is none. A password is not in it.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "text", Usage: "`FORM` of the result: text, json or yaml, which is a spec file", EnvVars: env("output")},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "text", Usage: "`FORM` of the result: text, json or yaml", EnvVars: env("output")},
 		},
 		Action: a.onMachine(a.show),
 	}

@@ -50,6 +50,8 @@ type Wish struct {
 	source *text
 	start  place            // of the machine in the file
 	said   map[string]value // by key
+	// elsewhere are the keys that something other than the file says.
+	elsewhere map[string]bool
 }
 
 // place is a position in a file, from 1.
@@ -73,6 +75,16 @@ func (w *Wish) Says(key string) bool {
 	return said
 }
 
+// Elsewhere says that a field is not said by the file but by something else,
+// where what is wrong with it is to be looked for.
+func (w *Wish) Elsewhere(key string) {
+	delete(w.said, key)
+	if w.elsewhere == nil {
+		w.elsewhere = map[string]bool{}
+	}
+	w.elsewhere[key] = true
+}
+
 // FileError holds everything that is wrong with a spec file. It is an Invalid
 // to those who do not care for the places.
 type FileError struct{ Findings []Finding }
@@ -81,7 +93,7 @@ type FileError struct{ Findings []Finding }
 type Finding struct {
 	*FieldError
 	File         string
-	Line, Column int
+	Line, Column int // from 1; zero where the file does not say it
 	// Excerpt is the line, and below it a mark under the place; what could be
 	// a secret is left out.
 	Excerpt []string
@@ -89,6 +101,9 @@ type Finding struct {
 
 // Error is one line: file:line:column: field: "value" problem.
 func (f Finding) Error() string {
+	if f.Line == 0 {
+		return f.FieldError.Error()
+	}
 	return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Column, f.FieldError.Error())
 }
 
@@ -110,8 +125,8 @@ func (e *FileError) Unwrap() error {
 	return bad
 }
 
-// Locate gives findings about the machine their places in the file. Where the
-// file does not say the field, that is where the machine begins.
+// Locate gives findings about the machine their places in the file. Where
+// nothing says the field, that is where the machine begins.
 func (w *Wish) Locate(bad Invalid) *FileError {
 	e := &FileError{}
 	for _, found := range bad {
@@ -125,6 +140,9 @@ func (w *Wish) find(e *FieldError) place {
 	best := w.start
 	for _, f := range FileFields {
 		v, said := w.said[f.Key]
+		if w.elsewhere[f.Key] && f.named(e.Field) {
+			best = place{}
+		}
 		if !said || !f.named(e.Field) {
 			continue
 		}

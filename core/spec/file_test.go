@@ -243,6 +243,22 @@ storage:
 	}
 }
 
+func TestWhatTheFileDoesNotSayIsNotLookedForInIt(t *testing.T) {
+	w := read(t, "version: 1\nlimits: {memory-max: 1G}\n").Machines[0]
+	for _, f := range spec.FileFields {
+		f.Take(w, &spec.Wish{Input: spec.Input{MemoryMax: "12X"}})
+	}
+	all := w.Locate(spec.Invalid{
+		{Field: "limits.memory-max", Value: "12X", Problem: "is not a size"}, {Field: "distro", Problem: "is not given"},
+	}).Findings
+	if got := all[0].Error(); got != `limits.memory-max: "12X" is not a size` || all[0].Excerpt != nil {
+		t.Errorf("of a flag is said %q", got)
+	}
+	if got := all[1].Error(); got != "box.yaml:1:1: distro: is not given" {
+		t.Errorf("of what nobody says is said %q", got)
+	}
+}
+
 // Somebody will write a password into the file.
 func TestAPasswordInAFileIsRepeatedNowhere(t *testing.T) {
 	const marker = "hunter2"

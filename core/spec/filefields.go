@@ -62,16 +62,24 @@ func (f FileField) named(field string) bool {
 
 // Take has w say of the field what from says, in place of what the file says.
 func (f FileField) Take(w *Wish, from *Wish) {
-	delete(w.said, f.Key)
+	given := false
 	switch to := f.at(w).(type) {
 	case *string:
 		*to = *pointer[string](f.at(from))
+		given = *to != ""
 	case *bool:
 		*to = *pointer[bool](f.at(from))
+		given = *to
 	case *[]string:
 		*to = slices.Clone(*pointer[[]string](f.at(from)))
+		given = len(*to) > 0
 	case *Secret:
 		*to = *pointer[Secret](f.at(from))
+		given = !to.Empty()
+	}
+	delete(w.said, f.Key)
+	if given {
+		w.Elsewhere(f.Key)
 	}
 }
 
