@@ -83,8 +83,10 @@ func createOne(ctx context.Context, house *machines.House, w wish) (created, err
 	m := out.Machine
 	res := created{
 		Name: m.Name, Changed: out.Changed, Distro: m.Spec.Distro, Release: release(m), Driver: m.Driver,
-		Address: m.Address.Addr().String(), Tree: m.Tree.Path, SSH: sshLine(w.keyFiles, m),
-		Applied: out.Applied, NeedsRestart: out.Waiting, Restarted: out.Restarted, booted: w.Run.Boot,
+		Tree: m.Tree.Path, Applied: out.Applied, NeedsRestart: out.Waiting, Restarted: out.Restarted, booted: w.Run.Boot,
+	}
+	if m.Address.IsValid() { // a machine without a network has none
+		res.Address, res.SSH = m.Address.Addr().String(), sshLine(w.keyFiles, m)
 	}
 	if out.PasswordSet && m.Spec.Access.Password == spec.PasswordGenerated {
 		res.Password = w.Secret.Reveal()
@@ -111,6 +113,8 @@ func (a *app) printCreated(res created) {
 		a.printf("%s is changed: %s\n", res.Name, strings.Join(keysIn(res.Applied), ", "))
 	case !res.Changed:
 		a.printf("%s is there already, as asked for: nothing was changed\n", res.Name)
+	case res.booted && res.Address == "":
+		a.printf("%s is up: %s %s, without a network\n", res.Name, res.Distro, res.Release)
 	case res.booted:
 		a.printf("%s is up: %s %s, reached over SSH\n", res.Name, res.Distro, res.Release)
 	default:
@@ -119,17 +123,23 @@ func (a *app) printCreated(res created) {
 	if line := res.restartLine(); line != "" {
 		a.printf("  %s\n", line)
 	}
-	a.printf("  address   %s\n  tree      %s\n", res.Address, res.Tree)
+	if res.Address != "" {
+		a.printf("  address   %s\n", res.Address)
+	}
+	a.printf("  tree      %s\n", res.Tree)
 	if res.times != "" {
 		a.printf("  time      %s\n", res.times)
 	}
 	if res.Password != "" {
 		a.printf("  password  %s\n", res.Password)
 	}
-	if res.booted {
-		a.printf("  log in    %s\n", res.SSH)
-	} else {
+	switch {
+	case !res.booted:
 		a.printf("  boot it   nspawn-build start %s\n", res.Name)
+	case res.SSH == "":
+		a.printf("  enter     nspawn-build exec %s /bin/bash\n", res.Name)
+	default:
+		a.printf("  log in    %s\n", res.SSH)
 	}
 }
 
@@ -201,7 +211,7 @@ func (a *app) printSeveral(all []created) {
 	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tRESULT\tDISTRO\tADDRESS\tLOG IN")
 	for _, c := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Name, c.word(), strings.TrimSpace(c.Distro+" "+c.Release), c.Address, c.SSH)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Name, c.word(), strings.TrimSpace(c.Distro+" "+c.Release), orDash(c.Address), orDash(c.SSH))
 	}
 	_ = w.Flush()
 	for _, c := range all {

@@ -55,7 +55,10 @@ func planOne(ctx context.Context, house *machines.House, w wish) (planned, error
 	if err != nil {
 		return planned{}, w.locate(err)
 	}
-	res := planned{Name: out.Machine.Name, Address: out.Machine.Address.Addr().String(), Tree: out.Machine.Tree.Path, Stages: out.Stages}
+	res := planned{Name: out.Machine.Name, Tree: out.Machine.Tree.Path, Stages: out.Stages}
+	if out.Machine.Address.IsValid() {
+		res.Address = out.Machine.Address.Addr().String()
+	}
 	for _, d := range out.Differences {
 		res.Amended = append(res.Amended, amended{d, d.Key(), d.Change()})
 	}

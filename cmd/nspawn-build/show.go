@@ -48,8 +48,10 @@ func (a *app) show(ctx *cli.Context, house *machines.House, name string) error {
 		return err
 	}
 	res := shown{
-		status:       status{listed: describe(v), SSH: sshLine(nil, v.Machine)},
-		NeedsRestart: machines.WaitsFor(v), Record: v.Machine,
+		status: status{listed: describe(v)}, NeedsRestart: machines.WaitsFor(v), Record: v.Machine,
+	}
+	if v.Machine.Address.IsValid() {
+		res.SSH = sshLine(nil, v.Machine)
 	}
 	if v.Status.State == driver.Running {
 		res.System, res.Failed = askSystem(ctx.Context, v)
@@ -66,7 +68,9 @@ func (a *app) printShown(res shown) {
 		}
 	}
 	row("restart", strings.Join(res.NeedsRestart, ", "))
-	row("host side", m.HostSide.String())
+	if m.HostSide.IsValid() {
+		row("host side", m.HostSide.String())
+	}
 	var servers []string
 	for _, s := range m.DNS {
 		servers = append(servers, s.String())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
@@ -39,7 +40,7 @@ func (h *House) amend(rec *store.Record, w Wanted, made *making) (*store.Record,
 		return nil, &ExistsError{Name: m.Name, Differences: renew}
 	}
 	next := m
-	next.Spec = w.Spec
+	next.Spec, next.Leaving = w.Spec, false
 	next.AuthorizedKeys = amendKeys(m, w)
 	next.Expires = time.Time{}
 	if w.Spec.TTL != 0 {
@@ -92,8 +93,10 @@ func (h *House) settle(ctx context.Context, rec *store.Record, made *making, jou
 	if err := all.Password.Amend(made.before.AuthorizedKeys, next.AuthorizedKeys); err != nil {
 		return fmt.Errorf("changing the keys that %s lets in: %w", next.Name, err)
 	}
-	if err := all.Network.Amend(ctx, next); err != nil {
-		return fmt.Errorf("changing what %s resolves names with: %w", next.Name, err)
+	if slices.ContainsFunc(made.differences, onTheHost) {
+		if err := all.Network.Undo(ctx); err != nil {
+			return fmt.Errorf("changing what this host does for %s: %w", next.Name, err)
+		}
 	}
 	if made.before.Spec.Enable && !next.Spec.Enable {
 		if err := all.Enable.Undo(ctx); err != nil {
@@ -124,6 +127,16 @@ func (h *House) waiting(ctx context.Context, made *making) (*store.Waiting, erro
 		return nil, nil //nolint:nilnil // nothing waits
 	}
 	return w, nil
+}
+
+// onTheHost tells of a difference that may leave something on the host that the
+// new spec has no word for. Then the host's side is taken back whole, and the
+// stage makes it again.
+func onTheHost(d spec.Difference) bool {
+	if d.Field == "network.dns.mode" {
+		return d.Before == strconv.Quote(string(spec.DNSHost))
+	}
+	return slices.Contains([]string{"network.publish", "network.egress", "network.host", "network.alias"}, d.Key())
 }
 
 func (h *House) statusOf(ctx context.Context, m store.Machine) (driver.Status, error) {

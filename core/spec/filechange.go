@@ -12,10 +12,16 @@ func (d Difference) Change() Change {
 
 // Key is the name of the field in a spec file.
 func (d Difference) Key() string {
+	key, _ := d.InFile()
+	return key
+}
+
+// InFile is the name of the field in a spec file, and whether it has one there.
+func (d Difference) InFile() (key string, known bool) {
 	if f := fieldOnDisk(d.Field); f != nil {
-		return f.Key
+		return f.Key, true
 	}
-	return d.Field
+	return d.Field, false
 }
 
 // fieldOnDisk is the field to which a name of the form on disk belongs.

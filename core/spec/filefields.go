@@ -177,15 +177,15 @@ var fileNetwork = []FileField{
 		at: func(w *Wish) any { return &w.Input.DNS }, show: showDNS,
 	},
 	{
-		Key: "network.private", Flag: "private-network", Change: ChangeRestart, disk: "network.private", kind: kindSwitch, also: []string{"network.private-network"}, Help: "no link, and so no SSH",
+		Key: "network.private", Flag: "private-network", Change: ChangeNew, disk: "network.private", kind: kindSwitch, also: []string{"network.private-network"}, Help: "no link, and so no SSH",
 		at: func(w *Wish) any { return &w.Input.PrivateNetwork }, show: func(s Spec) any { return s.Network.Private },
 	},
 	{
-		Key: "network.publish", Flag: "publish", Change: ChangeLive, disk: "network.publish", kind: kindList, number: true, Help: "ports, as [ADDRESS:]HOST:MACHINE[/udp]",
+		Key: "network.publish", Flag: "publish", Change: ChangeRestart, disk: "network.publish", kind: kindList, number: true, Help: "ports, as [ADDRESS:]HOST:MACHINE[/udp]",
 		at: func(w *Wish) any { return &w.Input.Publish }, show: func(s Spec) any { return formOf(s.Network.Publish) },
 	},
 	{
-		Key: "network.egress", Flag: "egress", Change: ChangeLive, disk: "network.egress", choices: []string{"any", string(EgressInternet), string(EgressNone)}, Help: "what the machine may reach",
+		Key: "network.egress", Flag: "egress", Change: ChangeRestart, disk: "network.egress", choices: []string{"any", string(EgressInternet), string(EgressNone)}, Help: "what the machine may reach",
 		at: func(w *Wish) any { return &w.Input.Egress }, show: func(s Spec) any { return string(s.Network.Egress) },
 	},
 	{
@@ -262,7 +262,7 @@ var fileSecurity = []FileField{
 		at: func(w *Wish) any { return &w.Input.NoNewPrivileges }, show: func(s Spec) any { return s.Security.NoNewPrivileges },
 	},
 	{
-		Key: "security.private-users", Flag: "private-users", Change: ChangeRestart, disk: "security.privateUsers", choices: []string{"pick", string(PrivateUsersIdentity), string(PrivateUsersNone)}, Help: "how the machine's users relate to this host's",
+		Key: "security.private-users", Flag: "private-users", Change: ChangeNew, disk: "security.privateUsers", choices: []string{"pick", string(PrivateUsersIdentity), string(PrivateUsersNone)}, Help: "how the machine's users relate to this host's",
 		at: func(w *Wish) any { return &w.Input.PrivateUsers }, show: func(s Spec) any { return string(s.Security.PrivateUsers) },
 	},
 	{
