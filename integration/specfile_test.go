@@ -352,3 +352,41 @@ func TestWhatShowPrintsIsTheMachine(t *testing.T) {
 	destroy(t, h, "box")
 	nothingLeft(t, h, before)
 }
+
+func TestWhatAnEditTakesAwayIsGone(t *testing.T) {
+	h := installFixture(t, testhost.Start(t, testhost.Options{}))
+	h.MustRun(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "guest", "-f", "/srv/guest")
+	const plain = "version: 1\nname: box\ndistro: fixture\n"
+	before := h.Snapshot(t)
+	h.WriteFile(t, "/srv/box.yaml", plain+"enable: true\naccess: {ssh-keys: [~/.ssh/id_ed25519.pub, guest.pub]}\nnetwork: {dns: [host]}\n", "0644")
+	m := createFile(t, h, "-f", "/srv/box.yaml")
+	guest := []string{"ssh", "-i", "/srv/guest", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes", "root@" + m.Address.String(), "true"}
+	want(t, exitDone, h.Run(t, guest...))
+	const stub = "/etc/systemd/resolved.conf.d/50-nspawn-build-box.conf"
+	if !h.Exists(t, stub) {
+		t.Fatalf("%s is not there", stub)
+	}
+	h.WriteFile(t, "/srv/box.yaml", plain+"access: {ssh-keys: [~/.ssh/id_ed25519.pub]}\n", "0644")
+	got := createFile(t, h, "-f", "/srv/box.yaml")
+	if len(got.Applied) == 0 || strings.Join(got.NeedsRestart, " ") != "network.dns" {
+		t.Errorf("it says %+v", got)
+	}
+	if h.Exists(t, stub) {
+		t.Errorf("%s is there still", stub)
+	}
+	if h.Run(t, "systemctl", "is-enabled", "systemd-nspawn@box.service").Exit == 0 {
+		t.Error("it is enabled still")
+	}
+	if r := h.Run(t, guest...); r.Exit == 0 {
+		t.Error("the key that was taken out still opens it")
+	}
+	if r := ssh(t, h, "root@"+m.Address.String(), "true"); r.Exit != exitDone {
+		t.Errorf("the machine cannot be reached: %s", r)
+	}
+	if again := createFile(t, h, "-f", "/srv/box.yaml", "--restart"); !again.Restarted {
+		t.Errorf("it was to be restarted: %+v", again)
+	}
+	checkMachine(t, h, m.created)
+	destroy(t, h, "box")
+	nothingLeft(t, h, before)
+}
