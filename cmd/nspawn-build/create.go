@@ -137,7 +137,8 @@ func (a *app) wanted(ctx *cli.Context) (machines.Wanted, error) {
 			return w, err
 		}
 	}
-	got, err := a.readAccess(ctx, bare)
+	// Over SSH nobody comes to a machine without a link: it needs no way to log in.
+	got, err := a.readAccess(ctx, bare || in.PrivateNetwork)
 	if err != nil {
 		return w, err
 	}
@@ -241,6 +242,9 @@ func release(m store.Machine) string {
 
 // sshLine is the exact command that logs in.
 func sshLine(publicKeys []string, m store.Machine) string {
+	if m.Spec.Network.Private {
+		return ""
+	}
 	line := "ssh"
 	for _, p := range publicKeys {
 		if private, ok := strings.CutSuffix(p, ".pub"); ok {

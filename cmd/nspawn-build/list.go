@@ -21,8 +21,8 @@ type listed struct {
 	Distro    string      `json:"distro"`
 	Release   string      `json:"release,omitempty"`
 	Driver    spec.Driver `json:"driver"`
-	Address   string      `json:"address"`
-	Interface string      `json:"interface"`
+	Address   string      `json:"address,omitempty"`   // none without a link
+	Interface string      `json:"interface,omitempty"` // on this host
 	Tree      string      `json:"tree"`
 	Created   time.Time   `json:"created"`
 	Leader    int         `json:"leader,omitempty"`
@@ -39,11 +39,8 @@ func describe(v machines.View) listed {
 	m := v.Machine
 	l := listed{
 		Name: m.Name, State: string(v.Status.State), Distro: m.Spec.Distro, Release: release(m), Driver: m.Driver,
-		Interface: m.Interface, Tree: m.Tree.Path, Created: m.Created,
+		Address: address(m), Interface: m.Interface, Tree: m.Tree.Path, Created: m.Created,
 		Leader: v.Status.Leader, Limits: m.Spec.Limits, Labels: m.Spec.Labels, Enabled: m.Spec.Enable, Problem: v.Problem,
-	}
-	if m.Address.IsValid() { // a machine without a network has none
-		l.Address = m.Address.Addr().String()
 	}
 	if !m.Expires.IsZero() {
 		l.Expires = &m.Expires
@@ -106,7 +103,7 @@ func (a *app) printTable(all []listed) {
 		row(head...)
 	}
 	for _, l := range all {
-		cells := []string{l.Name, l.State, strings.TrimSpace(l.Distro + " " + l.Release), orDash(l.Address), string(l.Driver), l.Tree}
+		cells := []string{l.Name, l.State, strings.TrimSpace(l.Distro + " " + l.Release), orNone(l.Address), string(l.Driver), l.Tree}
 		if expire {
 			cells = slices.Insert(cells, 5, expiry(l.Expires, time.Now()))
 		}
@@ -115,12 +112,6 @@ func (a *app) printTable(all []listed) {
 	_ = w.Flush()
 }
 
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
 
 // expiry says how far away the end of a machine's time is.
 func expiry(at *time.Time, now time.Time) string {

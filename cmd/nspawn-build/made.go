@@ -83,10 +83,7 @@ func createOne(ctx context.Context, house *machines.House, w wish) (created, err
 	m := out.Machine
 	res := created{
 		Name: m.Name, Changed: out.Changed, Distro: m.Spec.Distro, Release: release(m), Driver: m.Driver,
-		Tree: m.Tree.Path, Applied: out.Applied, NeedsRestart: out.Waiting, Restarted: out.Restarted, booted: w.Run.Boot,
-	}
-	if m.Address.IsValid() { // a machine without a network has none
-		res.Address, res.SSH = m.Address.Addr().String(), sshLine(w.keyFiles, m)
+		Address: address(m), SSH: sshLine(w.keyFiles, m), Tree: m.Tree.Path, Applied: out.Applied, NeedsRestart: out.Waiting, Restarted: out.Restarted, booted: w.Run.Boot,
 	}
 	if out.PasswordSet && m.Spec.Access.Password == spec.PasswordGenerated {
 		res.Password = w.Secret.Reveal()
@@ -137,7 +134,7 @@ func (a *app) printCreated(res created) {
 	case !res.booted:
 		a.printf("  boot it   nspawn-build start %s\n", res.Name)
 	case res.SSH == "":
-		a.printf("  enter     nspawn-build exec %s /bin/bash\n", res.Name)
+		a.printf("  enter     nspawn-build shell %s\n", res.Name)
 	default:
 		a.printf("  log in    %s\n", res.SSH)
 	}

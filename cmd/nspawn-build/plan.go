@@ -55,10 +55,7 @@ func planOne(ctx context.Context, house *machines.House, w wish) (planned, error
 	if err != nil {
 		return planned{}, w.locate(err)
 	}
-	res := planned{Name: out.Machine.Name, Tree: out.Machine.Tree.Path, Stages: out.Stages}
-	if out.Machine.Address.IsValid() {
-		res.Address = out.Machine.Address.Addr().String()
-	}
+	res := planned{Name: out.Machine.Name, Address: address(out.Machine), Tree: out.Machine.Tree.Path, Stages: out.Stages}
 	for _, d := range out.Differences {
 		res.Amended = append(res.Amended, amended{d, d.Key(), d.Change()})
 	}

@@ -48,10 +48,7 @@ func (a *app) show(ctx *cli.Context, house *machines.House, name string) error {
 		return err
 	}
 	res := shown{
-		status: status{listed: describe(v)}, NeedsRestart: machines.WaitsFor(v), Record: v.Machine,
-	}
-	if v.Machine.Address.IsValid() {
-		res.SSH = sshLine(nil, v.Machine)
+		status: status{listed: describe(v), SSH: sshLine(nil, v.Machine)}, NeedsRestart: machines.WaitsFor(v), Record: v.Machine,
 	}
 	if v.Status.State == driver.Running {
 		res.System, res.Failed = askSystem(ctx.Context, v)

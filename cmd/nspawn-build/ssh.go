@@ -27,6 +27,9 @@ func (a *app) sshCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if v.Machine.Spec.Network.Private {
+				return noLink(v.Machine)
+			}
 			ssh, err := exec.LookPath("ssh")
 			if err != nil {
 				return &machines.HostError{Problem: "there is no ssh on this host", Hint: "install the OpenSSH client"}

@@ -20,7 +20,7 @@ type status struct {
 	listed
 	System string   `json:"system,omitempty"` // running, degraded, starting, …
 	Failed []string `json:"failed,omitempty"` // units
-	SSH    string   `json:"ssh"`
+	SSH    string   `json:"ssh,omitempty"`
 }
 
 func (a *app) statusCommand() *cli.Command {

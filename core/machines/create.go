@@ -113,6 +113,7 @@ func (h *House) Create(ctx context.Context, w Wanted) (out Outcome, err error) {
 		return Outcome{}, err
 	}
 	h.warnOfLimits(rec.Machine())
+	h.caution(rec.Machine().Spec)
 	out, err = h.run(ctx, rec, w, h.decorate(all.Order(), journal), journal)
 	if err != nil {
 		return out, err

@@ -120,6 +120,10 @@ func (h *House) draft(w Wanted, kind spec.Driver) (*store.Record, error) {
 
 // place gives m its addresses and checks that its link can have its name.
 func (h *House) place(m *store.Machine) error {
+	if m.Spec.Network.Private {
+		m.Interface = "" // there is nothing to place
+		return nil
+	}
 	all, err := h.Store.List()
 	if err != nil {
 		return err
@@ -128,7 +132,7 @@ func (h *House) place(m *store.Machine) error {
 	var names []string
 	links := map[string]bool{}
 	for _, o := range all {
-		if o.Name != m.Name {
+		if o.Name != m.Name && !o.Spec.Network.Private {
 			used = append(used, o.Address.Masked())
 			names = append(names, o.Name)
 			links[o.Interface] = true

@@ -162,6 +162,7 @@ func (h *House) assemble(rec *store.Record, making *making) (stages.All, error) 
 		},
 		Settings: &stages.Settings{
 			Record: rec, Files: h.Files, Exclusive: h.exclusive, SystemdVersion: h.Host.SystemdVersion,
+			Machines: h.Store.List, Reload: h.onBus(m.Driver, (*host.Bus).ReloadUnits), Tell: h.Tell,
 		},
 		Limits: &stages.Limits{
 			Record: rec, Files: h.Files, Exclusive: h.exclusive, Reload: h.onBus(m.Driver, (*host.Bus).ReloadUnits),
@@ -169,6 +170,7 @@ func (h *House) assemble(rec *store.Record, making *making) (stages.All, error) 
 		Boot:   &stages.Boot{Record: rec, Driver: d, Machine: bootMachine, Tell: h.Tell},
 		Enable: &stages.Enable{Record: rec, Files: h.Files, Exclusive: h.exclusive, Units: h.unitFiles(m.Driver)},
 	}
+	all.Boot.Ready = all.Settings.Ready
 	if making == nil {
 		return all, nil
 	}

@@ -25,11 +25,14 @@ func (h *House) ready(ctx context.Context, s *spec.Spec) (spec.Driver, error) {
 		return "", &HostError{"systemd-nspawn is not installed", h.installHint(pkg)}
 	}
 	kind := h.choose(s.Driver)
+	if err := h.hardeningKnown(*s); err != nil {
+		return "", err
+	}
 	if kind == spec.DriverSystemd {
-		if err := h.systemdReady(ctx, s.Network.DNS.Mode); err != nil {
+		if err := h.systemdReady(ctx, s.Network); err != nil {
 			return "", err
 		}
-	} else if s.Network.DNS.Mode == spec.DNSHost {
+	} else if s.Network.DNS.Mode == spec.DNSHost && !s.Network.Private {
 		return "", &HostError{
 			"--dns host needs a host whose PID 1 is systemd, with systemd-resolved",
 			"use --dns auto or name the servers",
@@ -51,7 +54,7 @@ func (h *House) installHint(pkg string) string {
 	return "install it with the package manager of this host"
 }
 
-func (h *House) systemdReady(ctx context.Context, dns spec.DNSMode) (err error) {
+func (h *House) systemdReady(ctx context.Context, n spec.Network) (err error) {
 	if !h.Host.Systemd {
 		return &HostError{"the systemd driver needs systemd as PID 1", "use --driver direct, or leave --driver out"}
 	}
@@ -60,8 +63,11 @@ func (h *House) systemdReady(ctx context.Context, dns spec.DNSMode) (err error) 
 		return &HostError{err.Error(), "start the system bus: systemctl start dbus"}
 	}
 	defer func() { err = errors.Join(err, bus.Close()) }()
-	need := []string{"systemd-networkd.service"}
-	if dns == spec.DNSHost {
+	var need []string
+	if !n.Private {
+		need = append(need, "systemd-networkd.service")
+	}
+	if n.DNS.Mode == spec.DNSHost && !n.Private {
 		need = append(need, "systemd-resolved.service")
 	}
 	for _, unit := range need {

@@ -74,6 +74,8 @@ func Build(in Input) (Spec, error) {
 	b.security(in)
 	b.lifetime(in)
 	b.driver(in.Driver)
+	b.profile(in)
+	b.contradictions(in)
 	if len(b.found) > 0 {
 		return Spec{}, b.found
 	}

@@ -21,7 +21,7 @@ func everything() spec.Input {
 	in.Publish = []string{"8080:80", "127.0.0.1:2222:22/tcp", "53/udp"}
 	in.Binds, in.BindsReadOnly = []string{"/srv/work:/workspace", `/srv/a\:b`}, []string{"/etc/ssl:/ssl"}
 	in.Ephemeral = true
-	in.Capabilities, in.DropCapabilities = []string{"sys_admin"}, []string{"CAP_SYS_PTRACE", "all", "ALL"}
+	in.Capabilities, in.DropCapabilities = []string{"sys_admin"}, []string{"CAP_SYS_PTRACE", "mknod", "cap_mknod"}
 	in.SystemCallFilter, in.NoNewPrivileges, in.PrivateUsers = []string{"@system-service", "~ptrace"}, true, "identity"
 	in.Enable, in.TTL, in.Labels = true, "2h", []string{"project=web", "owner"}
 	in.MemoryHigh, in.IOBandwidth = "256M", "50M"
@@ -49,7 +49,7 @@ func TestWhatGoesBeyondAPlainMachineIsRead(t *testing.T) {
 		{Source: "/etc/ssl", Target: "/ssl", ReadOnly: true},
 	}}
 	want.Security = spec.Security{
-		Capabilities: []string{"CAP_SYS_ADMIN"}, DropCapabilities: []string{"CAP_SYS_PTRACE", "all"},
+		Capabilities: []string{"CAP_SYS_ADMIN"}, DropCapabilities: []string{"CAP_SYS_PTRACE", "CAP_MKNOD"},
 		SystemCallFilter: []string{"@system-service", "~ptrace"}, NoNewPrivileges: true, PrivateUsers: spec.PrivateUsersIdentity,
 	}
 	want.Enable, want.TTL, want.Labels = true, spec.Duration(2*time.Hour), map[string]string{"project": "web", "owner": ""}

@@ -25,7 +25,10 @@ type Boot struct {
 	// Secret is the password in plain, when this run knows it: then that is
 	// one of the ways in that are proven.
 	Secret spec.Secret
-	Tell   pipeline.Observer
+	// Ready says what keeps a machine from being started that was fine when it
+	// was made; nil where nothing can.
+	Ready func() error
+	Tell  pipeline.Observer
 }
 
 // undoGrace is how long a machine that is to go may take to power off.
@@ -38,6 +41,9 @@ func (*Boot) Name() string { return NameBoot }
 func (b *Boot) Check(ctx context.Context) ([]pipeline.Change, error) {
 	m := b.Record.Machine()
 	start := []pipeline.Change{{Action: "run", Subject: "machine " + m.Name, Detail: "boot it, prove a login over SSH"}}
+	if m.Spec.Network.Private {
+		start[0].Detail = "boot it, prove that systemd is up; without a link there is no SSH"
+	}
 	if m.Tree.Root == (rootfs.Identity{}) || !m.Complete {
 		return start, nil
 	}
@@ -57,6 +63,12 @@ func (b *Boot) Apply(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("the machine's host key on record: %w", err)
 	}
+	if err := b.prepare(ctx, m); err != nil {
+		return err
+	}
+	if m.Spec.Network.Private {
+		return b.withoutLink(ctx, m)
+	}
 	probe, err := newProbeKey(m.HostSide.Addr().String())
 	if err != nil {
 		return err
@@ -65,7 +77,7 @@ func (b *Boot) Apply(ctx context.Context) (err error) {
 		return fmt.Errorf("letting the probe in: %w", err)
 	}
 	defer func() {
-		err = errors.Join(err, withTree(b.Record, shutOut))
+		err = errors.Join(err, withTree(b.Record, shutOut), shutOutOfCopy(ctx, b.Driver, m))
 	}()
 	if err := b.Driver.Start(ctx, b.Machine(m)); err != nil {
 		return crowded(b.explain(ctx, m, err))
@@ -78,6 +90,31 @@ func (b *Boot) Apply(ctx context.Context) (err error) {
 		target.ProbeHost = m.Facts.ProbeHost
 	}
 	return crowded(readiness.Prove(ctx, target, b.report))
+}
+
+// prepare looks at what may have changed since the machine was made, and clears
+// away what a killed systemd-nspawn left.
+func (b *Boot) prepare(ctx context.Context, m store.Machine) error {
+	status, err := b.Driver.Status(ctx, m.Name)
+	if err != nil || status.State == driver.Running {
+		return err
+	}
+	if err := removeSnapshots(ctx, m.Tree.Path); err != nil {
+		return err
+	}
+	if b.Ready == nil {
+		return nil
+	}
+	return b.Ready()
+}
+
+// withoutLink boots a machine that nobody can log in to over SSH, and proves
+// what can be: that systemd in it is up.
+func (b *Boot) withoutLink(ctx context.Context, m store.Machine) error {
+	if err := b.Driver.Start(ctx, b.Machine(m)); err != nil {
+		return b.explain(ctx, m, err)
+	}
+	return readiness.Prove(ctx, readiness.Target{Name: m.Name, Driver: b.Driver, NoLink: true}, b.report)
 }
 
 // logins are the ways in that are proven.

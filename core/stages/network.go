@@ -167,7 +167,7 @@ func (n *Network) leave(going bool) error {
 }
 
 func (n *Network) reload(ctx context.Context, changed bool) error {
-	if n.Reload == nil || !changed {
+	if n.Reload == nil || !changed || n.Record.Machine().Spec.Network.Private {
 		return nil
 	}
 	if n.usesStub() {
@@ -186,11 +186,10 @@ func (n *Network) usesStub() bool {
 // wishes lists what is wanted in the tree.
 func (n *Network) wishes() ([]wish, error) {
 	m := n.Record.Machine()
-	network, err := unitfile.MachineNetwork{Address: m.Address, Gateway: m.HostSide.Addr(), DNS: m.DNS}.Render()
+	wishes, err := linkWishes(m)
 	if err != nil {
 		return nil, err
 	}
-	wishes := []wish{{path: pathMachineNetwork, content: network, mode: 0o644}}
 	if m.Complete {
 		return wishes, nil // the rest is the user's to change by now
 	}
@@ -235,6 +234,9 @@ type hostFile struct {
 // have; leaving says that the machine is about to go.
 func (n *Network) hostFiles(leaving bool) ([]hostFile, error) {
 	m := n.Record.Machine()
+	if m.Spec.Network.Private {
+		return nil, nil // the host has no part in it
+	}
 	config, known, err := n.sshFiles(m, leaving)
 	if err != nil {
 		return nil, err
@@ -275,8 +277,10 @@ func (n *Network) sshFiles(m store.Machine, leaving bool) (config, known []byte,
 	if err != nil {
 		return nil, nil, err
 	}
-	all = slices.DeleteFunc(all, func(o store.Machine) bool { return o.Name == m.Name || o.HostKey == "" || o.Leaving })
-	if !leaving && m.HostKey != "" {
+	// Who has no link is not reached by ssh.
+	unknown := func(o store.Machine) bool { return o.HostKey == "" || o.Spec.Network.Private }
+	all = slices.DeleteFunc(all, func(o store.Machine) bool { return o.Name == m.Name || o.Leaving || unknown(o) })
+	if !leaving && !unknown(m) {
 		all = append(all, m)
 	}
 	if len(all) == 0 {

@@ -1,14 +1,20 @@
 package stages
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/nspawn-build/nspawn-build/core/driver"
+	"github.com/nspawn-build/nspawn-build/core/inside"
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
+	"github.com/nspawn-build/nspawn-build/core/store"
 )
 
 // probeComment marks the line of a probe key, so that one that a crash left
@@ -52,6 +58,28 @@ func shutOut(tree *rootfs.Tree) error {
 		return err
 	}
 	return writeKeys(tree, withoutProbes(keys))
+}
+
+// shutOutOfCopy does the same in a machine that runs on a copy of its tree. The
+// key opens nothing any more; it is only that nothing should be there.
+func shutOutOfCopy(ctx context.Context, d driver.Driver, m store.Machine) error {
+	if !m.Spec.Storage.Ephemeral {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	status, err := d.Status(ctx, m.Name)
+	if err != nil || status.State != driver.Running {
+		return err
+	}
+	_, _, err = inside.Command{
+		Leader: status.Leader,
+		Argv:   []string{"sed", "-i", "/ " + probeComment + "$/d", "/" + pathKeys},
+	}.Output(ctx, 1<<10)
+	if errors.Is(err, inside.ErrStopped) {
+		return nil // it is off already, and the copy gone
+	}
+	return err
 }
 
 func withoutProbes(keys []string) []string {

@@ -2,21 +2,33 @@ package stages
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"path/filepath"
 
+	"github.com/nspawn-build/nspawn-build/core/host"
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
+	"github.com/nspawn-build/nspawn-build/core/rootfs"
+	"github.com/nspawn-build/nspawn-build/core/spec"
 	"github.com/nspawn-build/nspawn-build/core/store"
 	"github.com/nspawn-build/nspawn-build/core/unitfile"
 )
 
 // Settings writes the machine's .nspawn file, and makes the tree known under
-// /var/lib/machines where it is kept elsewhere.
+// /var/lib/machines where it is kept elsewhere. What is bound into the machine
+// it looks at before anything is touched.
 type Settings struct {
 	Record         *store.Record
 	Files          *hostfile.Files
 	Exclusive      Exclusive
 	SystemdVersion int
+	// Machines lists every machine on record: what is theirs is not bound.
+	Machines func() ([]store.Machine, error)
+	// Reload makes the service manager read its units again; nil where there
+	// is no service manager.
+	Reload func(ctx context.Context) error
+	Tell   pipeline.Observer
 }
 
 // Name is "settings".
@@ -26,20 +38,38 @@ func nspawnPath(name string) string { return filepath.Join(dirNspawn, name+".nsp
 
 func linkPath(name string) string { return filepath.Join(dirMachines, name) }
 
-// Check compares both with what is wanted.
+func bindsPath(name string) string {
+	return filepath.Join(dirUnits, "systemd-nspawn@"+name+".service.d", "40-nspawn-build-binds.conf")
+}
+
+// settings are the files of one machine on the host.
+type settings struct {
+	nspawn []byte
+	binds  []byte // nil where there is no service to keep from starting
+	bound  []binding
+}
+
+// Check compares all of it with what is wanted.
 func (s *Settings) Check(context.Context) ([]pipeline.Change, error) {
 	m := s.Record.Machine()
 	var changes []pipeline.Change
-	content, err := s.render(m)
+	want, err := s.render(m)
 	if err != nil {
 		return nil, err
 	}
-	same, err := s.Files.Same(nspawnPath(m.Name), content, s.ours)
-	if err != nil {
-		return nil, err
+	for _, f := range s.files(m, want) {
+		same, err := s.Files.Same(f.path, f.content, f.ours)
+		if err != nil {
+			return nil, err
+		}
+		if !same {
+			changes = append(changes, pipeline.Change{Action: "create", Subject: f.path})
+		}
 	}
-	if !same {
-		changes = append(changes, pipeline.Change{Action: "create", Subject: nspawnPath(m.Name)})
+	for _, b := range want.bound {
+		if !m.Complete {
+			changes = append(changes, pipeline.Change{Action: "create", Subject: b.Target, Detail: "shows " + b.Source})
+		}
 	}
 	if m.Tree.Path == linkPath(m.Name) {
 		return changes, nil
@@ -58,20 +88,91 @@ func (s *Settings) ours(content []byte) bool {
 	return unitfile.Made(content, s.Record.Machine().Name)
 }
 
-func (s *Settings) render(m store.Machine) ([]byte, error) {
-	return unitfile.Nspawn{Machine: m.Name, SystemdVersion: s.SystemdVersion}.Render()
+func (s *Settings) files(m store.Machine, want settings) []hostFile {
+	files := []hostFile{{path: nspawnPath(m.Name), content: want.nspawn, ours: s.ours}}
+	if want.binds != nil {
+		files = append(files, hostFile{path: bindsPath(m.Name), content: want.binds, ours: s.ours})
+	}
+	return files
 }
 
-// Apply writes both.
+func (s *Settings) render(m store.Machine) (settings, error) {
+	bound, err := s.bindings(m)
+	if err != nil {
+		return settings{}, err
+	}
+	out := settings{bound: bound}
+	var binds []unitfile.Bind
+	var sources []string
+	for _, b := range bound {
+		binds = append(binds, b.Bind)
+		sources = append(sources, b.Source)
+	}
+	security := m.Spec.Security
+	out.nspawn, err = unitfile.Nspawn{
+		Machine: m.Name, SystemdVersion: s.SystemdVersion, Binds: binds,
+		ReadOnly: m.Spec.Storage.ReadOnly, Ephemeral: m.Spec.Storage.Ephemeral, PrivateNetwork: m.Spec.Network.Private,
+		Capabilities: security.Capabilities, DropCapabilities: security.DropCapabilities,
+		NoNewPrivileges: security.NoNewPrivileges, PrivateUsers: security.PrivateUsers, SystemCallFilter: security.SystemCallFilter,
+	}.Render()
+	if err == nil && len(sources) > 0 && s.Reload != nil {
+		out.binds, err = unitfile.BindsDropIn{Machine: m.Name, Sources: sources}.Render()
+	}
+	return out, err
+}
+
+// bindings decides how what is bound is bound. The error says all that is
+// refused.
+func (s *Settings) bindings(m store.Machine) ([]binding, error) {
+	if len(m.Spec.Storage.Binds) == 0 {
+		return nil, nil
+	}
+	all, err := s.Machines()
+	if err != nil {
+		return nil, err
+	}
+	users, err := readAccounts()
+	if err != nil {
+		return nil, fmt.Errorf("reading the users of this host: %w", err)
+	}
+	bound := binder{machine: m, all: all, systemd: s.SystemdVersion, users: users, maps: host.MapsOwners}.bindings()
+	return bound, refusals(bound)
+}
+
+// Ready says what has changed about the sources of binds, so that the machine
+// must not be started with them.
+func (s *Settings) Ready() error {
+	_, err := s.bindings(s.Record.Machine())
+	return err
+}
+
+// Apply writes it all.
 func (s *Settings) Apply(ctx context.Context) error {
 	m := s.Record.Machine()
-	content, err := s.render(m)
+	want, err := s.render(m)
 	if err != nil {
 		return err
 	}
-	return s.Exclusive(ctx, func() error {
-		if err := s.Files.Write(nspawnPath(m.Name), content, 0o644, s.ours); err != nil {
+	for _, b := range want.bound {
+		for _, c := range b.cautions {
+			s.Tell(pipeline.Event{Stage: s.Name(), Kind: pipeline.Warning, Text: c})
+		}
+	}
+	if !m.Complete {
+		if err := withTree(s.Record, func(tree *rootfs.Tree) error { return s.prepareTree(tree, m.Spec.Storage, want.bound) }); err != nil {
 			return err
+		}
+	}
+	return s.Exclusive(ctx, func() error {
+		for _, f := range s.files(m, want) {
+			if err := s.Files.Write(f.path, f.content, 0o644, f.ours); err != nil {
+				return err
+			}
+		}
+		if want.binds != nil {
+			if err := s.Reload(ctx); err != nil {
+				return err
+			}
 		}
 		if m.Tree.Path == linkPath(m.Name) {
 			return nil
@@ -80,16 +181,52 @@ func (s *Settings) Apply(ctx context.Context) error {
 	})
 }
 
-// Undo removes both; what is not ours stays.
+// Undo removes all of it; what is not ours stays.
 func (s *Settings) Undo(ctx context.Context) error {
 	m := s.Record.Machine()
+	if err := removeSnapshots(ctx, m.Tree.Path); err != nil {
+		return err
+	}
 	return s.Exclusive(ctx, func() error {
-		if err := unlessForeign(s.Files.Remove(nspawnPath(m.Name), s.ours)); err != nil {
-			return err
+		bound := s.Reload != nil && len(m.Spec.Storage.Binds) > 0
+		for _, path := range []string{nspawnPath(m.Name), bindsPath(m.Name)} {
+			if path == bindsPath(m.Name) && !bound {
+				continue
+			}
+			if err := unlessForeign(s.Files.Remove(path, s.ours)); err != nil {
+				return err
+			}
+		}
+		var reloaded error
+		if bound {
+			reloaded = s.Reload(ctx)
 		}
 		if m.Tree.Path == linkPath(m.Name) {
-			return nil
+			return reloaded
 		}
-		return s.Files.Unlink(m.Tree.Path, linkPath(m.Name))
+		return errors.Join(reloaded, s.Files.Unlink(m.Tree.Path, linkPath(m.Name)))
 	})
+}
+
+// prepareTree makes in a tree what the settings need of it.
+func (s *Settings) prepareTree(tree *rootfs.Tree, want spec.Storage, bound []binding) error {
+	if want.ReadOnly || want.Ephemeral {
+		// Every boot would be the first one: one that cannot be written down, or
+		// is forgotten, and that has services make what is there already.
+		if err := settleMachineID(tree); err != nil {
+			return fmt.Errorf("giving the machine its id: %w", err)
+		}
+	}
+	for _, b := range bound {
+		if want.ReadOnly && spec.Within(b.Target, "/var") {
+			continue // it is on the empty file system there
+		}
+		if err := mountPoint(tree, b); err != nil {
+			return fmt.Errorf("making a place for %s: %w", b.Source, err)
+		}
+	}
+	if want.Ephemeral {
+		return s.tellCost(tree)
+	}
+	return nil
 }

@@ -33,13 +33,18 @@ func rendered() map[string]func() ([]byte, error) {
 		"v248.nspawn":        Nspawn{Machine: "mycontainer", SystemdVersion: 248}.Render,
 		"hardened.nspawn": Nspawn{
 			Machine: "mycontainer", SystemdVersion: 252, ReadOnly: true, Ephemeral: true, PrivateNetwork: true,
-			DropCapabilities: []string{"CAP_SYS_PTRACE", "CAP_MKNOD"},
+			Capabilities: []string{"CAP_SYS_TIME"}, DropCapabilities: []string{"CAP_SYS_PTRACE", "CAP_MKNOD"},
+			NoNewPrivileges: true, SystemCallFilter: []string{"~userfaultfd", "@clock"}, PrivateUsers: spec.PrivateUsersIdentity,
 			Binds: []Bind{
 				{Source: "/home/user/projects", Target: "/workspace", IDMap: RootIDMap},
 				{Source: "/srv/data", ReadOnly: true},
 				{Source: `/srv/100% a:b\c`, Target: "/odd [name]"},
 			},
 		}.Render,
+		"trusting.nspawn": Nspawn{
+			Machine: "mycontainer", SystemdVersion: 257, PrivateUsers: spec.PrivateUsersNone, Capabilities: []string{"all"},
+		}.Render,
+		"binds.conf": BindsDropIn{"mycontainer", []string{"/srv/b", "/home/user/projects"}}.Render,
 		"limits.conf": LimitsDropIn{"mycontainer", spec.Limits{CPUQuota: 50, MemoryMax: 8 << 30, IOWeight: 100, TasksMax: 500}}.Render,
 		"lifted.conf": LimitsDropIn{"mycontainer", spec.Limits{CPUQuota: spec.Infinity, MemoryMax: spec.Infinity, TasksMax: spec.Infinity}}.Render,
 		"ssh_config": func() ([]byte, error) {
@@ -50,6 +55,7 @@ func rendered() map[string]func() ([]byte, error) {
 		},
 		"sshd-password.conf": SSHD{RootLoginYes, true, []string{"/etc/ssh/ssh_host_ed25519_key"}}.Render,
 		"sshd-keys.conf":     SSHD{PermitRootLogin: RootLoginKeys}.Render,
+		"resolver.conf":      Resolver{[]netip.Addr{addr("9.9.9.9"), addr("2620:fe::fe")}}.Render,
 		"resolved.conf":      ResolvedStub{Machine: "mycontainer", Address: addr("192.168.200.1")}.Render,
 		"units.preset": func() ([]byte, error) {
 			return Preset([]string{"ssh.service", "systemd-networkd.service", "getty@tty1.service"})

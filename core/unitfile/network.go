@@ -94,6 +94,9 @@ func (n MachineNetwork) Render() ([]byte, error) {
 		}
 		f.set("DNS", server.String())
 	}
+	// Listening for neighbours takes a raw socket, and where the machine may
+	// have none networkd would give up the link. The host is its only neighbour.
+	f.set("LLDP", "no")
 	// All that the machine waits for before it is online: with a link-local
 	// address networkd would sit out the check that nobody else has it, and
 	// nobody on this link advertises routes.

@@ -1,9 +1,13 @@
 package unitfile
 
 import (
+	"cmp"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
+
+	"github.com/nspawn-build/nspawn-build/core/spec"
 )
 
 // Nspawn holds the settings of a machine, as /etc/systemd/nspawn/MACHINE.nspawn.
@@ -13,13 +17,20 @@ type Nspawn struct {
 	Machine          string
 	SystemdVersion   int // the host's; 0 means unknown, taken as current
 	Binds            []Bind
-	ReadOnly         bool
+	ReadOnly         bool     // the root; /var is empty at every start
 	Ephemeral        bool     // every start is from a snapshot that is thrown away
 	PrivateNetwork   bool     // no link at all, and so no SSH
-	DropCapabilities []string // names such as CAP_SYS_PTRACE, or "all"
+	Capabilities     []string // names such as CAP_SYS_PTRACE, or "all"
+	DropCapabilities []string
+	NoNewPrivileges  bool
+	PrivateUsers     spec.PrivateUsers
+	SystemCallFilter []string // names of calls or, with "@", of groups; with "~" before it, refused
 }
 
 // Bind shows a path of the host in the machine.
+//
+// What is mounted below Source is not shown: of whom that is, and whether it
+// can be mapped, was not looked at.
 type Bind struct {
 	Source   string // absolute, on the host
 	Target   string // absolute, in the machine; empty means the same
@@ -40,16 +51,28 @@ const (
 	OwnerIDMap IDMap = "owneridmap"
 )
 
-var capabilityForm = regexp.MustCompile(`^(CAP_[A-Z0-9_]+|all)$`)
+var (
+	capabilityForm = regexp.MustCompile(`^(CAP_[A-Z0-9_]+|all)$`)
+	systemCallForm = regexp.MustCompile(`^~?@?[a-z][a-z0-9_-]*$`)
+)
+
+// emptyVar is what /var is on a read-only root: systemd-tmpfiles fills it with
+// what services look for. systemd-nspawn itself does the same for /tmp and /run.
+const emptyVar = "/var:mode=0755,size=25%,nosuid,nodev"
 
 // Render returns the file.
 func (n Nspawn) Render() ([]byte, error) {
 	var f file
 	f.in("Exec")
 	f.set("Boot", "yes")
-	// A private range of users, and never without: a kernel that has no user
-	// namespaces is an error, where -U would run the machine's root as ours.
-	f.set("PrivateUsers", "pick")
+	// A private range of users unless it was asked for otherwise: a kernel that
+	// has no user namespaces is an error, where -U would run the machine's root
+	// as ours.
+	users := cmp.Or(n.PrivateUsers, "pick")
+	if !slices.Contains([]spec.PrivateUsers{"pick", spec.PrivateUsersIdentity, spec.PrivateUsersNone}, users) {
+		return nil, &ValueError{"PrivateUsers", string(users), "is not a way to map users"}
+	}
+	f.set("PrivateUsers", string(users))
 	// The tree's own files stay: what is in them was decided when it was made.
 	f.set("ResolvConf", "off")
 	f.set("Timezone", "off")
@@ -59,16 +82,16 @@ func (n Nspawn) Render() ([]byte, error) {
 	if n.Ephemeral {
 		f.set("Ephemeral", "yes")
 	}
-	for _, c := range n.DropCapabilities {
-		if !capabilityForm.MatchString(c) {
-			return nil, &ValueError{"DropCapability", c, "is not a capability such as CAP_SYS_PTRACE"}
-		}
-		f.set("DropCapability", c)
+	if err := n.privileges(&f); err != nil {
+		return nil, err
 	}
 	f.in("Files")
-	ownership(&f, n.SystemdVersion)
+	if users != spec.PrivateUsersNone {
+		ownership(&f, n.SystemdVersion)
+	}
 	if n.ReadOnly {
 		f.set("ReadOnly", "yes")
+		f.set("TemporaryFileSystem", emptyVar)
 	}
 	for _, b := range n.Binds {
 		if err := b.set(&f); err != nil {
@@ -83,6 +106,30 @@ func (n Nspawn) Render() ([]byte, error) {
 		f.set("VirtualEthernet", "yes")
 	}
 	return f.render(n.Machine)
+}
+
+// privileges says what the machine's processes may ask of the kernel.
+func (n Nspawn) privileges(f *file) error {
+	for _, l := range []struct {
+		name, what string
+		form       *regexp.Regexp
+		values     []string
+	}{
+		{"Capability", "is not a capability such as CAP_SYS_PTRACE", capabilityForm, n.Capabilities},
+		{"DropCapability", "is not a capability such as CAP_SYS_PTRACE", capabilityForm, n.DropCapabilities},
+		{"SystemCallFilter", "is not a system call or a group of them", systemCallForm, n.SystemCallFilter},
+	} {
+		for _, v := range l.values {
+			if !l.form.MatchString(v) {
+				return &ValueError{l.name, v, l.what}
+			}
+			f.set(l.name, v)
+		}
+	}
+	if n.NoNewPrivileges {
+		f.set("NoNewPrivileges", "yes")
+	}
+	return nil
 }
 
 // ownership has the tree's files mapped to the machine's range of users where
@@ -113,11 +160,11 @@ func (b Bind) set(f *file) error {
 			return err
 		}
 	}
-	value := escapePath.Replace(b.Source) + ":" + escapePath.Replace(target)
+	value := escapePath.Replace(b.Source) + ":" + escapePath.Replace(target) + ":norbind"
 	switch b.IDMap {
 	case NoIDMap:
 	case SameIDMap, RootIDMap, OwnerIDMap:
-		value += ":" + string(b.IDMap)
+		value += "," + string(b.IDMap)
 	default:
 		return &ValueError{name, string(b.IDMap), "is not a way to map owners"}
 	}

@@ -20,3 +20,24 @@ func (r ResolvedStub) Render() ([]byte, error) {
 	f.set("DNSStubListenerExtra", r.Address.String())
 	return f.render(r.Machine)
 }
+
+// Resolver names the servers that a machine's systemd-resolved asks, on
+// whatever link, as /etc/systemd/resolved.conf.d/50-nspawn-build.conf in its
+// tree. Servers of a link, as MachineNetwork names them, are asked through a
+// socket that is bound to it and freed again, which takes CAP_NET_RAW.
+type Resolver struct {
+	Servers []netip.Addr
+}
+
+// Render returns the file.
+func (r Resolver) Render() ([]byte, error) {
+	var f file
+	f.in("Resolve")
+	for _, server := range r.Servers {
+		if !server.IsValid() || server.Zone() != "" {
+			return nil, &ValueError{"DNS", server.String(), "is not the address of a server"}
+		}
+		f.set("DNS", server.String())
+	}
+	return f.render("")
+}
