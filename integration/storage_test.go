@@ -17,7 +17,7 @@ func withUsers(t *testing.T, h *testhost.Host) *testhost.Host {
 		useradd --create-home --uid 1234 --shell /bin/sh alice && chmod 700 /home/alice
 		useradd --create-home --uid 1235 --shell /bin/sh bob
 		install -d -o alice -g alice /home/alice/project
-		runuser -u alice -- sh -c 'echo hers >/home/alice/project/note; chmod 600 /home/alice/project/note'
+		runuser -u alice -- sh -c 'echo hers >/home/alice/project/note; chmod 600 /home/alice/project/note; echo file >/home/alice/file'
 		install -d -o alice -g alice /srv/open
 		install -d /srv/roots
 		ln -s /home/alice/project /home/alice/link`)
@@ -25,7 +25,9 @@ func withUsers(t *testing.T, h *testhost.Host) *testhost.Host {
 }
 
 // as is a command line that runs as a user of the host.
-func as(user, script string) []string { return []string{"runuser", "-u", user, "--", "sh", "-c", script} }
+func as(user, script string) []string {
+	return []string{"runuser", "-u", user, "--", "sh", "-c", script}
+}
 
 // inMachine runs a shell script in a machine.
 func inMachine(t *testing.T, h *testhost.Host, name, script string) testhost.Result {
@@ -38,12 +40,12 @@ func TestAWorkspaceBelongsToItsOwnerOnBothSides(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			h := withUsers(t, installFixture(t, kind.start(t, testhost.Options{})))
 			before := h.Snapshot(t)
-			create(t, h, fixture("box", "--bind", "/home/alice/project:/workspace", "--bind-ro", "/srv/open:/mnt/open", "--bind-ro", "/home/alice/project/note:/srv/note")...)
+			create(t, h, fixture("box", "--bind", "/home/alice/project:/workspace", "--bind-ro", "/srv/open:/mnt/open", "--bind-ro", "/home/alice/file:/srv/note")...)
 
 			r := want(t, exitDone, inMachine(t, h, "box", `
 				stat -c %U:%a /workspace /workspace/note && cat /workspace/note /srv/note &&
 				echo made >/workspace/made && mkdir -p /workspace/d/e && echo again >>/workspace/note`))
-			if !strings.HasPrefix(r.Stdout, "root:755\nroot:600\nhers\nhers\n") {
+			if !strings.HasPrefix(r.Stdout, "root:755\nroot:600\nhers\nfile\n") {
 				t.Errorf("in the machine it is %s", r)
 			}
 			if got := h.MustRun(t, "stat", "-c", "%U:%G", "/home/alice/project/made", "/home/alice/project/d/e", "/home/alice/project/note"); got != strings.Repeat("alice:alice\n", 3) {
@@ -94,7 +96,7 @@ func TestAWorkspaceBelongsToItsOwnerOnBothSides(t *testing.T) {
 				}
 			})
 			t.Run("the same command again changes nothing", func(t *testing.T) {
-				r := want(t, exitDone, h.Run(t, fixture("box", "--bind", "/home/alice/project:/workspace", "--bind-ro", "/srv/open:/mnt/open", "--bind-ro", "/home/alice/project/note:/srv/note")...))
+				r := want(t, exitDone, h.Run(t, fixture("box", "--bind", "/home/alice/project:/workspace", "--bind-ro", "/srv/open:/mnt/open", "--bind-ro", "/home/alice/file:/srv/note")...))
 				if !strings.Contains(r.Stdout, "already") {
 					t.Errorf("it changes something: %s", r)
 				}
@@ -115,7 +117,7 @@ func TestBindsThatWouldOpenTheHostAreRefused(t *testing.T) {
 		install -d -o alice -g alice /opt/work /home/alice/shared && chmod 700 /opt
 		perl -e 'use Socket; socket(my $s, PF_UNIX, SOCK_STREAM, 0); bind($s, sockaddr_un("/srv/docker.sock")) or die'
 		mkfifo /srv/fifo
-		install -d -m 700 /srv/nosuid && mount -t tmpfs -o nosuid,mode=755 tmpfs /mnt && install -d -o alice /mnt/work`)
+		install -d -m 700 /srv/nosuid && mount -t tmpfs -o nosuid,mode=755 tmpfs /mnt && install -d -o alice -g alice /mnt/work && install -d -o alice -g games /home/alice/games`)
 	create(t, h, fixture("other", "--no-boot", "--bind", "/home/alice/shared")...)
 	h.MustRun(t, "nspawn-build", "plugin", "list")
 	h.MustRun(t, "install", "-d", "-o", "alice", "/home/alice/shared/below")
@@ -131,6 +133,7 @@ func TestBindsThatWouldOpenTheHostAreRefused(t *testing.T) {
 		{"setuid for everybody", []string{"--bind", "/srv/open:/w"}, []string{"plant setuid programs", "as alice", "nosuid", "--bind-ro"}},
 		{"setuid root for everybody", []string{"--bind", "/srv/roots:/w"}, []string{"as root"}},
 		{"no owners can be mapped", []string{"--bind", "/opt/work:/w"}, []string{"overlay", "ext4"}},
+		{"a group of another number", []string{"--bind", "/home/alice/games:/w"}, []string{"belongs to group", "chgrp -R 1234"}},
 		{"configuration", []string{"--bind", "/etc:/mnt/etc"}, []string{"take over this host"}},
 		{"configuration, for reading", []string{"--bind-ro", "/etc:/mnt/etc"}, []string{"take over this host"}},
 		{"part of it", []string{"--bind", "/etc/ssl:/mnt/ssl"}, []string{"write to this host's /etc", "--bind-ro"}},

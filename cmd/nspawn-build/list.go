@@ -112,7 +112,6 @@ func (a *app) printTable(all []listed) {
 	_ = w.Flush()
 }
 
-
 // expiry says how far away the end of a machine's time is.
 func expiry(at *time.Time, now time.Time) string {
 	if at == nil {

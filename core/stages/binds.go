@@ -296,6 +296,11 @@ func (b binder) mapOwners(out *binding, s source) (problem, hint string) {
 		why = b.maps(s.path)
 	}
 	switch {
+	case why == nil && !out.ReadOnly && s.gid != s.uid:
+		// systemd-nspawn maps the group of the owner's number, and the kernel lets
+		// nobody write to what belongs to a group that is not mapped.
+		return fmt.Sprintf("could not be written to, for it belongs to group %d: mapped to the machine's root are user and group %d", s.gid, s.uid),
+			fmt.Sprintf("give it, and what is in it, the group of its owner's number: chgrp -R %d %s", s.uid, s.path)
 	case why == nil:
 		out.IDMap = unitfile.RootIDMap
 	case !out.ReadOnly:
@@ -309,9 +314,6 @@ func (b binder) mapOwners(out *binding, s source) (problem, hint string) {
 
 // cautions are what one should know about a bind that is carried out.
 func (b binder) cautions(bind unitfile.Bind, s source) (out []string) {
-	if bind.IDMap == unitfile.RootIDMap && !bind.ReadOnly && s.gid != s.uid {
-		out = append(out, fmt.Sprintf("what the machine makes in %s belongs to user %d and to the group of the same number, not to group %d", s.path, s.uid, s.gid))
-	}
 	if user := b.users.homeOf(s.path); user != "" && !bind.ReadOnly {
 		out = append(out, s.path+" is the home of "+user+": the machine could put there what "+user+"'s next login runs")
 	}

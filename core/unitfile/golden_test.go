@@ -44,7 +44,7 @@ func rendered() map[string]func() ([]byte, error) {
 		"trusting.nspawn": Nspawn{
 			Machine: "mycontainer", SystemdVersion: 257, PrivateUsers: spec.PrivateUsersNone, Capabilities: []string{"all"},
 		}.Render,
-		"binds.conf": BindsDropIn{"mycontainer", []string{"/srv/b", "/home/user/projects"}}.Render,
+		"binds.conf":  BindsDropIn{"mycontainer", []string{"/srv/b", "/home/user/projects"}}.Render,
 		"limits.conf": LimitsDropIn{"mycontainer", spec.Limits{CPUQuota: 50, MemoryMax: 8 << 30, IOWeight: 100, TasksMax: 500}}.Render,
 		"lifted.conf": LimitsDropIn{"mycontainer", spec.Limits{CPUQuota: spec.Infinity, MemoryMax: spec.Infinity, TasksMax: spec.Infinity}}.Render,
 		"ssh_config": func() ([]byte, error) {

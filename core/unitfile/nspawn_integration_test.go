@@ -25,6 +25,7 @@ func TestNspawnReadsOurSettings(t *testing.T) {
 	const target = `/mnt/ x:y\z%i 'q'`
 	settings, err := Nspawn{
 		Machine: "unitfile-test", SystemdVersion: version(t, "systemctl"), DropCapabilities: []string{"CAP_SYS_PTRACE"},
+		Capabilities: []string{"CAP_SYS_TIME"}, NoNewPrivileges: true, SystemCallFilter: []string{"~userfaultfd", "@clock"}, ReadOnly: true,
 		Binds: []Bind{{Source: "/usr", ReadOnly: true}, {Source: odd, Target: target, ReadOnly: true}},
 	}.Render()
 	if err != nil {
@@ -35,6 +36,12 @@ func TestNspawnReadsOurSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	tree := smallTree(t)
+	// On a read-only root there must be something to mount over.
+	if err := os.WriteFile(filepath.Join(tree, target), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+
 	// --as-pid2 overrules Boot=yes; there is no init in this tree.
 	const script = `set -e
 mount --make-rprivate /
@@ -42,16 +49,17 @@ mkdir -p /etc/systemd/nspawn /run/systemd/nspawn
 mount -t tmpfs none /etc/systemd/nspawn
 mount -t tmpfs none /run/systemd/nspawn
 cp "$1" /etc/systemd/nspawn/
-exec systemd-nspawn --quiet --register=no --keep-unit --settings=yes --as-pid2 --console=pipe -M unitfile-test -D "$2" cat "$3"
+exec systemd-nspawn --quiet --register=no --keep-unit --settings=yes --as-pid2 --console=pipe -M unitfile-test -D "$2" \
+	sh -c 'cat "$1"; sed -n "s/^NoNewPrivs:.*\([01]\)/privileges \1/p" /proc/self/status; touch /x 2>/dev/null || echo read-only; touch /var/x && echo /var' sh "$3"
 `
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--net", "sh", "-c", script, "sh", file, smallTree(t), target)
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--net", "sh", "-c", script, "sh", file, tree, target)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, stderr.String())
 	}
-	if stdout.String() != "shown\n" {
-		t.Errorf("the bind shows %q", stdout.String())
+	if stdout.String() != "shown\nprivileges 1\nread-only\n/var\n" {
+		t.Errorf("in the machine one sees %q", stdout.String())
 	}
 	for line := range strings.Lines(stderr.String()) {
 		if strings.Contains(line, "unitfile-test.nspawn") {
@@ -64,7 +72,7 @@ exec systemd-nspawn --quiet --register=no --keep-unit --settings=yes --as-pid2 -
 func smallTree(t *testing.T) string {
 	t.Helper()
 	tree := t.TempDir()
-	for _, d := range []string{"usr", "etc", "proc", "sys", "dev", "run", "tmp", "mnt", "root"} {
+	for _, d := range []string{"usr", "etc", "proc", "sys", "dev", "run", "tmp", "mnt", "root", "var"} {
 		if err := os.Mkdir(filepath.Join(tree, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
