@@ -5,6 +5,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,7 +51,7 @@ var probes = []probe{
 	{what: "tracefs", script: `mkdir -p /tmp/b && mount -t tracefs tracefs /tmp/b`},
 	{what: "bpffs", script: `mkdir -p /tmp/b && mount -t bpf bpf /tmp/b && touch /tmp/b/x`},
 	{what: "legacy cgroups and their release agent", script: `mkdir -p /tmp/c && mount -t cgroup -o none,name=out cgroup /tmp/c && echo /tmp/x >/tmp/c/release_agent`},
-	{what: "cgroups above the machine's own", script: `echo 1 >/sys/fs/cgroup/../cgroup/cgroup.freeze && false; mkdir -p /tmp/g && mount -t cgroup2 cgroup2 /tmp/g && [ "$(cat /tmp/g/cgroup.procs | tr -d '\n')" = 0 ]`},
+	{what: "cgroups above the machine's own", script: `mkdir -p /tmp/g && mount -t cgroup2 cgroup2 /tmp/g && [ "$(cat /tmp/g/cgroup.procs | tr -d '\n')" = 0 ]`},
 	{what: "files of the host through its processes", script: `for p in /proc/[0-9]*; do grep -qs of-the-host-alone $p/root/etc/canary $p/cwd/etc/canary && exit 0; done; false`},
 	{what: "files of the host through PID 1", script: `grep -s of-the-host-alone /proc/1/root/etc/canary /proc/1/root/../../etc/canary /proc/1/cwd/../../../etc/canary`},
 	{what: "files of the host through open descriptors", script: `for f in /proc/[0-9]*/fd/*; do [ -d $f ] && grep -qs of-the-host-alone $f/etc/canary $f/../../../../etc/canary && exit 0; done; false`},
@@ -83,7 +84,7 @@ var probes = []probe{
 	{what: "audit", perl: true, script: `perl -MSocket -e 'socket(S, 16, SOCK_RAW, 9) or exit 1'`},
 	{what: "immutable files", script: `touch /tmp/i && chattr +i /root/.profile`, needs: "command -v chattr"},
 	{what: "more of the CPU than others", script: `nice -n -20 sh -c '[ $(nice) = -20 ]'`},
-	{what: "privileges by setuid", script: `cp /bin/sh /tmp/sh && chmod 4755 /tmp/sh && setpriv --reuid 1000 --clear-groups /tmp/sh -p -c '[ $(id -u) = 0 ]'`, needs: "command -v setpriv"},
+	{what: "privileges by setuid", script: `cp /bin/sh /var/tmp/sh && chmod 4755 /var/tmp/sh && setpriv --reuid 1000 --clear-groups /var/tmp/sh -p -c '[ $(id -u) = 0 ]'`, needs: "command -v setpriv"},
 	{what: "the host's mounts through /run/host", script: `ls /run/host/incoming/* || mount --bind /run/host/incoming /mnt && ls /mnt/*`},
 	{what: "a device node that a bind brings along", script: `mknod /workspace/null c 1 3 && : >/workspace/null`},
 	{what: "the journal of the host", script: `ls /var/log/journal 2>/dev/null | grep -qx "$(cat /tmp/host-id)"`},
@@ -106,9 +107,11 @@ func hostFacts(t *testing.T, h *testhost.Host, name string) {
 	}
 }
 
-// tryToGetOut runs every probe in a machine and compares the host afterwards.
-func tryToGetOut(t *testing.T, h *testhost.Host, name string) {
+// tryToGetOut runs every probe in a machine, from a login over SSH and by exec,
+// which comes from outside, and compares the host afterwards.
+func tryToGetOut(t *testing.T, h *testhost.Host, m created) {
 	t.Helper()
+	name := m.Name
 	perl := inMachine(t, h, name, "command -v perl").Exit == 0
 	hostFacts(t, h, name)
 	state := func() string {
@@ -121,9 +124,13 @@ func tryToGetOut(t *testing.T, h *testhost.Host, name string) {
 			t.Logf("not tried, for want of tools in the machine: %s", p.what)
 			continue
 		}
-		r := h.RunCommand(t, testhost.Command{Args: []string{"nspawn-build", "exec", name, "--", "sh", "-c", p.script}, Timeout: time.Minute})
-		if r.Exit == 0 {
-			t.Errorf("the way out by %s is open: %s", p.what, r)
+		for way, argv := range map[string][]string{
+			"exec": {"nspawn-build", "exec", name, "--", "sh", "-c", p.script},
+			"ssh":  slices.Concat([]string{"ssh"}, sshOptions, []string{"root@" + m.Address.String(), "sh -c " + quote(p.script)}),
+		} {
+			if r := h.RunCommand(t, testhost.Command{Args: argv, Timeout: time.Minute}); r.Exit == 0 {
+				t.Errorf("the way out by %s is open to who comes by %s: %s", p.what, way, r)
+			}
 		}
 	}
 	if after := state(); after != before {
@@ -170,7 +177,7 @@ func TestNothingGetsOutOfASandbox(t *testing.T) {
 			h.WriteFile(t, "/etc/canary", "of-the-host-alone\n", "0644")
 			m := create(t, h, fixture("box", "--profile", "sandbox", "--bind", "/home/alice/project:/workspace")...)
 			sandboxed(t, h, m)
-			t.Run("by no way", func(t *testing.T) { tryToGetOut(t, h, "box") })
+			t.Run("by no way", func(t *testing.T) { tryToGetOut(t, h, m) })
 			destroy(t, h, "box")
 			h.MustRun(t, "rm", "/etc/canary")
 			nothingLeft(t, h, before)
@@ -211,8 +218,32 @@ func TestASandboxOfEveryDistributionIsReached(t *testing.T) {
 			h.WriteFile(t, "/etc/canary", "of-the-host-alone\n", "0644")
 			m := create(t, h, append(command, "--profile", "sandbox")...)
 			sandboxed(t, h, m)
-			tryToGetOut(t, h, name)
+			tryToGetOut(t, h, m)
 			destroy(t, h, name)
+		})
+	}
+}
+
+// The settings are carried out by whatever systemd a host has.
+func TestEverySystemdHardensTheSame(t *testing.T) {
+	for _, suite := range []string{"bookworm", "forky"} {
+		t.Run(suite, func(t *testing.T) {
+			h := withUsers(t, installFixture(t, testhost.Start(t, testhost.Options{Suite: suite})))
+			before := h.Snapshot(t)
+			sandboxed(t, h, create(t, h, fixture("box", "--profile", "sandbox", "--read-only", "--bind", "/home/alice/project:/workspace")...))
+			want(t, exitDone, inMachine(t, h, "box", "! touch /etc/x && echo made >/workspace/made"))
+			if got := h.MustRun(t, "stat", "-c", "%U:%G", "/home/alice/project/made"); got != "alice:alice\n" {
+				t.Errorf("what the machine made belongs to %s", got)
+			}
+			checkMachine(t, h, create(t, h, fixture("brief", "--ephemeral", "--private-users", "identity", "--bind", "/home/alice/project:/workspace")...))
+			if r := inMachine(t, h, "brief", "stat -c %U /workspace/made && touch /workspace/more && cat /proc/self/uid_map"); !strings.HasPrefix(r.Stdout, "root\n") || r.Exit != 0 {
+				t.Errorf("with the host's numbers it is %s", r)
+			}
+			create(t, h, fixture("none", "--private-network", "--drop-capability", "net_admin")...)
+			for _, name := range []string{"box", "brief", "none"} {
+				destroy(t, h, name)
+			}
+			nothingLeft(t, h, before)
 		})
 	}
 }

@@ -92,7 +92,7 @@ func (n *namespaces) close() {
 }
 
 // start starts nsenter in the machine's cgroup, with no more capabilities
-// than the machine may have.
+// than the machine may have, and confined as its first process is.
 func start(cmd *exec.Cmd, machine *leader.Process, ns *namespaces) error {
 	if err := inherit.Nothing(); err != nil {
 		return err
@@ -108,6 +108,10 @@ func start(cmd *exec.Cmd, machine *leader.Process, ns *namespaces) error {
 				result <- err
 				return
 			}
+		}
+		if err := confine(machine); err != nil {
+			result <- err
+			return
 		}
 		result <- startInCgroup(cmd, machine)
 	}()

@@ -204,6 +204,13 @@ func (p *Process) CapabilityBound() (uint64, error) {
 	return strconv.ParseUint(value, 16, 64)
 }
 
+// NoNewPrivileges tells whether the process, and what it starts, can gain no
+// privileges by what it executes.
+func (p *Process) NoNewPrivileges() (bool, error) {
+	value, err := p.status("NoNewPrivs")
+	return value == "1", err
+}
+
 // handles tells whether the process waits for the signal or catches it.
 func (p *Process) handles(signal int) (bool, error) {
 	for _, field := range []string{"SigCgt", "SigBlk"} { // blocked, to be read from a descriptor
