@@ -69,6 +69,7 @@ func newApp(s streams) *app {
 			a.logsCommand(),
 			a.destroyCommand(),
 			a.removeCommand(),
+			a.doctorCommand(),
 			a.pluginCommand(),
 			a.versionCommand(),
 			a.completionCommand(),

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -16,6 +17,10 @@ import (
 
 // families are those whose chains see IPv4 that is passed on.
 var families = map[nftables.TableFamily]string{nftables.TableFamilyIPv4: "ip", nftables.TableFamilyINet: "inet"}
+
+// ourTables is how the tables begin that nspawn-build makes: what they drop is
+// meant to be.
+const ourTables = "nspawn-build-"
 
 // readNFTables reads every table that has a say in what this host passes on;
 // what iptables makes of nftables is among them. A kernel without nftables has
@@ -35,7 +40,7 @@ func readNFTables() ([]ruleset, error) {
 	var found []ruleset
 	for _, base := range all {
 		family, ours := families[base.Table.Family]
-		if !ours || base.Hooknum == nil || *base.Hooknum != *nftables.ChainHookForward || base.Type != nftables.ChainTypeFilter {
+		if !ours || strings.HasPrefix(base.Table.Name, ourTables) || base.Hooknum == nil || *base.Hooknum != *nftables.ChainHookForward || base.Type != nftables.ChainTypeFilter {
 			continue
 		}
 		s := ruleset{

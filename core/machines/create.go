@@ -114,9 +114,11 @@ func (h *House) Create(ctx context.Context, w Wanted) (out Outcome, err error) {
 	}
 	h.warnOfLimits(rec.Machine())
 	h.caution(rec.Machine().Spec)
+	h.warnOfOutranked(rec.Machine())
+	blocked := h.warnOfFirewall(rec.Machine())
 	out, err = h.run(ctx, rec, w, h.decorate(all.Order(), journal), journal)
 	if err != nil {
-		return out, err
+		return out, blame(err, blocked)
 	}
 	if out.Applied = made.differences; len(out.Applied) > 0 {
 		if err := journal.Record(amendEntry, pipeline.Done); err != nil {

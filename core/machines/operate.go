@@ -74,9 +74,11 @@ func (h *House) boot(ctx context.Context, rec *store.Record, timeout time.Durati
 		return false, err
 	}
 	all.Boot.Timeout = timeout
+	h.warnOfOutranked(rec.Machine())
+	blocked := h.warnOfFirewall(rec.Machine())
 	runner := pipeline.Runner{Stages: h.decorate([]pipeline.Stage{as(all.Boot)}, nil)}
 	results, err := runner.Run(ctx)
-	return len(results) == 1 && results[0].Changed, err
+	return len(results) == 1 && results[0].Changed, blame(err, blocked)
 }
 
 // Stop powers a machine off; when grace is over it is ended by force, at once

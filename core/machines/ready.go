@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/nspawn-build/nspawn-build/core/host"
 	"github.com/nspawn-build/nspawn-build/core/sdk"
@@ -82,62 +78,22 @@ func (h *House) systemdReady(ctx context.Context, n spec.Network) (err error) {
 	return nil
 }
 
-// checkDirectory makes sure that nobody but root can come near a tree: a
-// program that is setuid in the machine would be so on the host.
-func checkDirectory(dir string) error {
-	bad := func(problem, hint string) error {
-		return spec.Invalid{{Field: "directory", Value: dir, Problem: problem, Hint: hint}}
-	}
-	real, err := resolveExisting(dir)
-	if err != nil {
-		return bad("cannot be used: "+err.Error(), "name another, such as /var/lib/machines")
-	}
-	closed := false
-	for d := real; ; d = filepath.Dir(d) {
-		var st unix.Stat_t
-		switch err := unix.Stat(d, &st); {
-		case errors.Is(err, fs.ErrNotExist):
-			closed = true // made by us, root's alone
-		case err != nil:
-			return bad("cannot be used: "+err.Error(), "name another, such as /var/lib/machines")
-		case st.Mode&unix.S_IFMT != unix.S_IFDIR:
-			return bad("leads through "+d+", which is not a directory", "name another")
-		case st.Mode&0o022 != 0 && d == real:
-			return bad("may be written to by others", "name another, such as /var/lib/machines")
-		case st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0:
-			return bad("leads through "+d+", which others may write to", "chmod go-w "+d+", or name another, such as /var/lib/machines")
-		case st.Uid == 0 && st.Mode&0o077 == 0:
-			closed = true
-		}
-		if d == "/" {
-			break
-		}
-	}
-	if !closed {
-		return bad("can be entered by others, who could run what is setuid in the machine", "chmod 700 "+dir+", or name another, such as /var/lib/machines")
-	}
-	return nil
-}
-
-// resolveExisting follows the links of the part of path that exists.
-func resolveExisting(path string) (string, error) {
-	rest := ""
-	for p := path; ; p = filepath.Dir(p) {
-		real, err := filepath.EvalSymlinks(p)
-		if err == nil {
-			return filepath.Join(real, rest), nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) || p == "/" {
-			return "", err
-		}
-		rest = filepath.Join(filepath.Base(p), rest)
-	}
-}
-
 // toolsReady checks that the host has the tools that a plugin needs for a
 // distro.
 func (h *House) toolsReady(d sdk.Description, distro string) error {
-	var missing, packages []string
+	missing, packages := h.lacking(d, distro)
+	if len(missing) == 0 {
+		return nil
+	}
+	return &HostError{
+		"this host lacks " + strings.Join(missing, ", "),
+		h.installHint(strings.Join(packages, " ")),
+	}
+}
+
+// lacking are the tools that a plugin needs for a distro and that are not
+// here, and the packages that bring them.
+func (h *House) lacking(d sdk.Description, distro string) (missing, packages []string) {
 	for _, need := range d.Tools {
 		if len(need.Distros) > 0 && !slices.Contains(need.Distros, distro) || len(need.AnyOf) == 0 {
 			continue
@@ -150,14 +106,8 @@ func (h *House) toolsReady(d sdk.Description, distro string) error {
 			packages = append(packages, p)
 		}
 	}
-	if len(missing) == 0 {
-		return nil
-	}
 	slices.Sort(packages)
-	return &HostError{
-		"this host lacks " + strings.Join(missing, ", "),
-		h.installHint(strings.Join(slices.Compact(packages), " ")),
-	}
+	return missing, slices.Compact(packages)
 }
 
 // optionsKnown checks options against those that a plugin declares.

@@ -81,6 +81,10 @@ func noPlugin(distro string, found []Listing, faults []error) error {
 // errHidden is the cause that a plugin is not used for another of its name.
 var errHidden = errors.New("a plugin of the same name comes first")
 
+// Hidden reports whether a plugin is not used for nothing worse than that
+// another of its name comes first.
+func Hidden(err error) bool { return errors.Is(err, errHidden) }
+
 // find verifies every plugin that is there.
 func (h *Host) find() ([]Listing, error) {
 	var found []Listing

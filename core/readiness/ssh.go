@@ -51,6 +51,10 @@ func dial(ctx context.Context, iface, address string) (net.Conn, error) {
 // connect climbs from the open port to the last login. The ways of logging in
 // are tried at the same time.
 func (p *proof) connect(ctx context.Context) {
+	if p.keyOnly {
+		p.greet(ctx)
+		return
+	}
 	if len(p.Logins) == 0 {
 		p.failed(&Error{Rung: LoggedIn, Message: "no way of logging in to " + p.Name + " is known", Hint: "pass --ssh-key or a password option"})
 		return

@@ -1,0 +1,52 @@
+package host
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// UnitProperty reads one property of a unit. kind is "Unit", "Service" and so
+// on, the interface that has it.
+func (b *Bus) UnitProperty(ctx context.Context, unit, kind, property string) (any, error) {
+	var path dbus.ObjectPath
+	o := b.conn.Object(systemd1, "/org/freedesktop/systemd1")
+	if err := o.CallWithContext(ctx, systemd1+".Manager.LoadUnit", 0, unit).Store(&path); err != nil {
+		return nil, fmt.Errorf("unit %s: %w", unit, err)
+	}
+	var v dbus.Variant
+	p := b.conn.Object(systemd1, path)
+	if err := p.CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, systemd1+"."+kind, property).Store(&v); err != nil {
+		return nil, fmt.Errorf("unit %s: %w", unit, err)
+	}
+	return v.Value(), nil
+}
+
+// ReconfigureLink makes networkd set a link up anew by the file that it finds
+// for it now.
+func (b *Bus) ReconfigureLink(ctx context.Context, index int) error {
+	o := b.conn.Object(network1, "/org/freedesktop/network1")
+	if err := o.CallWithContext(ctx, network1+".Manager.ReconfigureLink", dbus.FlagNoAutoStart, int32(index)).Err; err != nil {
+		return fmt.Errorf("networkctl reconfigure: %w", err)
+	}
+	return nil
+}
+
+// KnownMachines are the names of the machines that machined knows, whoever
+// started them.
+func (b *Bus) KnownMachines(ctx context.Context) ([]string, error) {
+	var all []struct {
+		Name, Class, Service string
+		Path                 dbus.ObjectPath
+	}
+	o := b.conn.Object("org.freedesktop.machine1", "/org/freedesktop/machine1")
+	if err := o.CallWithContext(ctx, "org.freedesktop.machine1.Manager.ListMachines", 0).Store(&all); err != nil {
+		return nil, fmt.Errorf("asking machined: %w", err)
+	}
+	var names []string
+	for _, m := range all {
+		names = append(names, m.Name)
+	}
+	return names, nil
+}
