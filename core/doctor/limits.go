@@ -67,8 +67,10 @@ func (p *patient) differing(ctx context.Context) ([]string, error) {
 		want     uint64
 	}{
 		{"CPUQuotaPerSecUSec", quotaMicroseconds(l.CPUQuota)},
-		{"MemoryMax", l.MemoryMax}, {"MemoryHigh", l.MemoryHigh},
-		{"IOWeight", l.IOWeight}, {"TasksMax", l.TasksMax},
+		{"MemoryMax", l.MemoryMax},
+		{"MemoryHigh", l.MemoryHigh},
+		{"IOWeight", l.IOWeight},
+		{"TasksMax", l.TasksMax},
 	} {
 		if c.want == 0 {
 			continue

@@ -48,7 +48,7 @@ func (e *exam) networkd(ctx context.Context) []Finding {
 	}
 	const why = "it gives this host's end of each link its address: without it machines are not reached"
 	if names := e.needs(machines.NetworkdServes); len(names) > 0 {
-		return one(fault(id, networkdUnit+" does not run, which "+list(names)+" need", why, start(networkdUnit)))
+		return one(fault(id, networkdUnit+" does not run, and is needed by "+list(names), why, start(networkdUnit)))
 	}
 	return one(warning(id, networkdUnit+" does not run", "machines of the systemd driver have their link's address from it", start(networkdUnit)))
 }
@@ -67,7 +67,7 @@ func (e *exam) resolved(ctx context.Context) []Finding {
 		return []Finding{ok(id, resolvedUnit+" runs"), servers("host.dns")}
 	}
 	if names := e.needs(asksUs); len(names) > 0 {
-		return one(fault(id, resolvedUnit+" does not run, which "+list(names)+" ask for names", "they were made with --dns host: nothing resolves in them", start(resolvedUnit)))
+		return one(fault(id, resolvedUnit+" does not run, and is asked for names by "+list(names), "they were made with --dns host: nothing resolves in them", start(resolvedUnit)))
 	}
 	if asksStub() {
 		return one(fault(id, resolvedUnit+" does not run, and /etc/resolv.conf leads to it", "nothing resolves on this host, so that no packages come and no server is known for machines", start(resolvedUnit)))

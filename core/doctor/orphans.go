@@ -257,7 +257,11 @@ func (e *exam) runtime(context.Context) []Finding {
 			if held(filepath.Join(path, "supervisor.lock")) {
 				return errors.New("a machine runs there")
 			}
-			return os.RemoveAll(path)
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
+			_ = os.Remove(dir) // unless something else is in it
+			return nil
 		}))
 	}
 	return found

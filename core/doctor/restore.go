@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 
@@ -38,8 +40,11 @@ func (p *patient) restore(ctx context.Context) error {
 	if err != nil || status.State != driver.Running {
 		return err
 	}
+	p.status = status
+	units := p.sshUnits(ctx)
 	for _, argv := range [][]string{
-		append([]string{"systemctl", "try-restart"}, p.sshUnits()...),
+		append([]string{"systemctl", "reset-failed"}, units...),
+		append([]string{"systemctl", "try-restart"}, units...),
 		{"networkctl", "reload"},
 	} {
 		if _, err := ask(ctx, status.Leader, argv...); err != nil {
@@ -75,10 +80,33 @@ func keepHostKey(m store.Machine) (err error) {
 	return tree.WriteFile(replacedPath, data, 0o600)
 }
 
-// sshUnits are the machine's units of sshd.
-func (p *patient) sshUnits() []string {
-	if p.m.Facts == nil || len(p.m.Facts.SSHUnits) == 0 {
-		return []string{"ssh.service"}
+// restartSSH is the command that restarts a machine's sshd, however often it
+// failed to start.
+func (p *patient) restartSSH(ctx context.Context) string {
+	units := strings.Join(p.sshUnits(ctx), " ")
+	return p.exec("sh", "-c", "systemctl reset-failed "+units+"; exec systemctl restart "+units)
+}
+
+// sshUnits are the machine's units of sshd, to be restarted together: the
+// sockets that start it too, where they are in use.
+func (p *patient) sshUnits(ctx context.Context) []string {
+	services := []string{"ssh.service"}
+	if p.m.Facts != nil && len(p.m.Facts.SSHUnits) > 0 {
+		services = slices.Clone(p.m.Facts.SSHUnits)
 	}
-	return p.m.Facts.SSHUnits
+	said, err := ask(ctx, p.status.Leader, append([]string{"systemctl", "show", "--property=TriggeredBy", "--value"}, services...)...)
+	if err != nil {
+		return services
+	}
+	units := services
+	for _, socket := range strings.Fields(said.out) {
+		if !plain.MatchString(socket) || !strings.HasSuffix(socket, ".socket") || slices.Contains(units, socket) {
+			continue
+		}
+		state, err := ask(ctx, p.status.Leader, "systemctl", "show", "--property=ActiveState", "--value", socket)
+		if err == nil && strings.TrimSpace(state.out) != "inactive" {
+			units = append(units, socket)
+		}
+	}
+	return units
 }

@@ -63,7 +63,10 @@ const looking = 15 * time.Second
 // inside looks at a machine that runs, from within and over SSH.
 func (p *patient) inside(ctx context.Context, d driver.Driver) []Finding {
 	found := p.sshd(ctx)
-	if p.private() || !host.LinkExists(p.m.Interface) {
+	// A socket whose sshd ends at once takes no more for a while: it is not
+	// knocked at.
+	dead := slices.ContainsFunc(found, func(f Finding) bool { return f.Severity == Error })
+	if dead || p.private() || !host.LinkExists(p.m.Interface) {
 		return append(found, p.system(ctx)...)
 	}
 	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(p.m.HostKey))
@@ -76,9 +79,9 @@ func (p *patient) inside(ctx context.Context, d driver.Driver) []Finding {
 	if p.m.Facts != nil && machines.Reaches(p.m) {
 		target.ProbeHost = p.m.Facts.ProbeHost
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, looking, fmt.Errorf("not within %s", looking))
+	look, cancel := context.WithTimeoutCause(ctx, looking, fmt.Errorf("not within %s", looking))
 	defer cancel()
-	err = readiness.Look(ctx, target, func(r readiness.Rung) {
+	err = readiness.Look(look, target, func(r readiness.Rung) {
 		f := ok(rungID(r.Step), words(r.Step.String()+": "+r.Detail))
 		if r.Warning != "" {
 			f = p.warned(r)
@@ -88,7 +91,7 @@ func (p *patient) inside(ctx context.Context, d driver.Driver) []Finding {
 	var e *readiness.Error
 	switch {
 	case errors.As(err, &e):
-		found = append(found, p.missed(e))
+		found = append(found, p.missed(ctx, e))
 	case err != nil:
 		found = append(found, untold("machine.ready", err))
 	}
@@ -115,8 +118,8 @@ func (p *patient) warned(r readiness.Rung) Finding {
 
 // missed is a rung that was not reached, with the command that most likely
 // mends it.
-func (p *patient) missed(e *readiness.Error) Finding {
-	area, why, fix := Reach, "", p.exec("systemctl", append([]string{"restart"}, p.sshUnits()...)...)
+func (p *patient) missed(ctx context.Context, e *readiness.Error) Finding {
+	area, why, fix := Reach, "", p.restartSSH(ctx)
 	switch e.Rung {
 	case readiness.Started, readiness.LeaderRuns, readiness.SystemdUp:
 		area, why = Boot, "its services are not there, or not all"
@@ -219,14 +222,14 @@ func (p *patient) sshd(ctx context.Context) []Finding {
 	}
 	lines := console.Lines(said.err)
 	f := broken(Reach, id, "sshd refuses its configuration: "+strings.Join(lines[:min(1, len(lines))], ""),
-		"it does not start again, and SSH is refused", p.commentOut(lines))
+		"it does not start again, and SSH is refused", p.commentOut(ctx, lines))
 	f.Detail = console.Last(lines, tailLines)
 	return one(f)
 }
 
 // commentOut is the command that puts the lines out of force that sshd
 // complains about, keeps the file as it was beside it, and restarts sshd.
-func (p *patient) commentOut(complaints []string) string {
+func (p *patient) commentOut(ctx context.Context, complaints []string) string {
 	edits := map[string]string{}
 	var files []string
 	for _, c := range complaints {
@@ -238,7 +241,6 @@ func (p *patient) commentOut(complaints []string) string {
 		}
 	}
 	slices.Sort(files)
-	restart := p.exec("systemctl", append([]string{"restart"}, p.sshUnits()...)...)
 	var steps []string
 	for _, f := range files {
 		steps = append(steps, p.exec("sed", "-i.broken", "-e", edits[f], f))
@@ -246,7 +248,7 @@ func (p *patient) commentOut(complaints []string) string {
 	if len(steps) == 0 {
 		return p.exec("sshd", "-t")
 	}
-	return strings.Join(append(steps, restart), " && ")
+	return strings.Join(append(steps, p.restartSSH(ctx)), " && ")
 }
 
 // rootLogin asks sshd whether root may log in from this host.
