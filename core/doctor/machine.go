@@ -87,7 +87,8 @@ func (p *patient) examine(ctx context.Context) []Finding {
 	found = append(found, p.addressTaken()...)
 	found = append(found, link...)
 	found = append(found, p.limits(ctx)...)
-	return append(found, p.inside(ctx, d)...)
+	reachable := !slices.ContainsFunc(link, func(f Finding) bool { return f.Severity == Error })
+	return append(found, p.inside(ctx, d, reachable)...)
 }
 
 // broken is an error of a machine.
@@ -110,7 +111,7 @@ func (p *patient) tree() []Finding {
 	if err != nil {
 		return one(broken(Boot, id, oneLine(err), "there is nothing to boot", ""))
 	}
-	defer tree.Close()
+	defer tree.Close() //nolint:errcheck // only read from
 	switch identity, err := tree.Identity(); {
 	case err != nil:
 		return one(untold(id, err))

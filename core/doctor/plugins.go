@@ -71,7 +71,7 @@ func exposedPlugins(dirs []string) []Finding {
 		if unix.Stat(path, &st) != nil {
 			return // what is not there is nobody's
 		}
-		fix := ""
+		var fix string
 		switch sticky := st.Mode&unix.S_ISVTX != 0 && st.Uid == 0; {
 		case st.Uid != 0 && st.Uid != trusted:
 			fix = "chown root:root " + path

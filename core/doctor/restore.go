@@ -41,12 +41,7 @@ func (p *patient) restore(ctx context.Context) error {
 		return err
 	}
 	p.status = status
-	units := p.sshUnits(ctx)
-	for _, argv := range [][]string{
-		append([]string{"systemctl", "reset-failed"}, units...),
-		append([]string{"systemctl", "try-restart"}, units...),
-		{"networkctl", "reload"},
-	} {
+	for _, argv := range [][]string{{"sh", "-c", p.restartScript(ctx)}, {"networkctl", "reload"}} {
 		if _, err := ask(ctx, status.Leader, argv...); err != nil {
 			return err
 		}
@@ -83,30 +78,41 @@ func keepHostKey(m store.Machine) (err error) {
 // restartSSH is the command that restarts a machine's sshd, however often it
 // failed to start.
 func (p *patient) restartSSH(ctx context.Context) string {
-	units := strings.Join(p.sshUnits(ctx), " ")
-	return p.exec("sh", "-c", "systemctl reset-failed "+units+"; exec systemctl restart "+units)
+	return p.exec("sh", "-c", p.restartScript(ctx))
 }
 
-// sshUnits are the machine's units of sshd, to be restarted together: the
-// sockets that start it too, where they are in use.
-func (p *patient) sshUnits(ctx context.Context) []string {
-	services := []string{"ssh.service"}
+// restartScript is what that comes to inside. A socket that starts sshd is not
+// opened again while sshd runs.
+func (p *patient) restartScript(ctx context.Context) string {
+	services, sockets := p.sshUnits(ctx)
+	again := "systemctl stop " + services + "; systemctl reset-failed " + services
+	if sockets != "" {
+		again += " " + sockets + "; systemctl restart " + sockets
+	}
+	return again + "; exec systemctl start " + services
+}
+
+// sshUnits are the machine's units of sshd, and the sockets that start it
+// where they are in use.
+func (p *patient) sshUnits(ctx context.Context) (services, sockets string) {
+	units := []string{"ssh.service"}
 	if p.m.Facts != nil && len(p.m.Facts.SSHUnits) > 0 {
-		services = slices.Clone(p.m.Facts.SSHUnits)
+		units = p.m.Facts.SSHUnits
 	}
-	said, err := ask(ctx, p.status.Leader, append([]string{"systemctl", "show", "--property=TriggeredBy", "--value"}, services...)...)
+	services = strings.Join(units, " ")
+	said, err := ask(ctx, p.status.Leader, append([]string{"systemctl", "show", "--property=TriggeredBy", "--value"}, units...)...)
 	if err != nil {
-		return services
+		return services, ""
 	}
-	units := services
+	var used []string
 	for _, socket := range strings.Fields(said.out) {
 		if !plain.MatchString(socket) || !strings.HasSuffix(socket, ".socket") || slices.Contains(units, socket) {
 			continue
 		}
 		state, err := ask(ctx, p.status.Leader, "systemctl", "show", "--property=ActiveState", "--value", socket)
 		if err == nil && strings.TrimSpace(state.out) != "inactive" {
-			units = append(units, socket)
+			used = append(used, socket)
 		}
 	}
-	return units
+	return services, strings.Join(used, " ")
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/driver"
 	"github.com/nspawn-build/nspawn-build/core/driver/console"
 	"github.com/nspawn-build/nspawn-build/core/driver/systemd"
-	"github.com/nspawn-build/nspawn-build/core/host"
 	"github.com/nspawn-build/nspawn-build/core/inside"
 	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/readiness"
@@ -60,13 +59,14 @@ func (p *patient) stopped(ctx context.Context) []Finding {
 // looking is how long a machine may take to be seen whole.
 const looking = 15 * time.Second
 
-// inside looks at a machine that runs, from within and over SSH.
-func (p *patient) inside(ctx context.Context, d driver.Driver) []Finding {
+// inside looks at a machine that runs, from within and, where its link is as it
+// should be, over SSH.
+func (p *patient) inside(ctx context.Context, d driver.Driver, reachable bool) []Finding {
 	found := p.sshd(ctx)
 	// A socket whose sshd ends at once takes no more for a while: it is not
 	// knocked at.
 	dead := slices.ContainsFunc(found, func(f Finding) bool { return f.Severity == Error })
-	if dead || p.private() || !host.LinkExists(p.m.Interface) {
+	if dead || !reachable || p.private() {
 		return append(found, p.system(ctx)...)
 	}
 	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(p.m.HostKey))

@@ -85,7 +85,7 @@ func outranking(dirs []string, link, ours string) (string, error) {
 
 // matches evaluates [Match] for the host's end of a machine's link.
 func matches(data []byte, link string) bool {
-	options, err := unit.Deserialize(bytes.NewReader(data))
+	options, err := unit.DeserializeOptions(bytes.NewReader(data))
 	if err != nil {
 		return false // networkd does not take it either
 	}
