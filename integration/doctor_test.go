@@ -293,12 +293,15 @@ END`,
 		"Docker drops", "iptables -I DOCKER-USER -i ve-+ -j ACCEPT", "iptables -P FORWARD ACCEPT && iptables -F && iptables -X",
 	},
 	{"ufw", "ufw --force enable", "ufw drops", "ufw route allow in on ve-+", "ufw --force reset && iptables -F && iptables -X && iptables -P INPUT ACCEPT && iptables -P FORWARD ACCEPT"},
-	{"firewalld", "systemctl start firewalld.service", "firewalld drops", "firewall-cmd --permanent --zone=trusted --add-interface=ve-+", "systemctl stop firewalld.service"},
+	{"firewalld", "systemctl start firewalld.service || { journalctl -u firewalld.service; exit 1; }", "firewalld drops", "firewall-cmd --permanent --zone=trusted --add-interface=ve-+", "systemctl stop firewalld.service"},
 }
 
 func TestWhoeverDropsWhatMachinesSendIsNamed(t *testing.T) {
-	h := installFixture(t, testhost.Start(t, testhost.Options{Packages: []string{"iptables", "ufw", "firewalld"}}))
-	h.MustRun(t, "systemctl", "disable", "--now", "firewalld.service", "ufw.service")
+	h := installFixture(t, testhost.Start(t, testhost.Options{}))
+	// Not in the host's tree: firewalld would keep the outside away as it boots.
+	h.MustRun(t, "sh", "-ec", `printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d
+		export DEBIAN_FRONTEND=noninteractive; apt-get -qq update && apt-get -qq install --no-install-recommends iptables ufw firewalld
+		systemctl reload dbus.service`)
 	m := create(t, h, fixture("box")...)
 	healthy(t, h)
 	outside := func() testhost.Result {
@@ -332,12 +335,23 @@ func TestWhoeverDropsWhatMachinesSendIsNamed(t *testing.T) {
 		h.MustRun(t, "sh", "-ec", walls[0].up)
 		defer h.MustRun(t, "sh", "-ec", walls[0].down)
 		r := want(t, exitUnreachable, h.Run(t, fixture("other")...))
-		if !strings.Contains(r.Stderr, "warning: nftables drops") || strings.Count(r.Stderr, walls[0].fix) < 2 {
+		if !strings.Contains(r.Stderr, "warning: network: nftables drops") || strings.Count(r.Stderr, walls[0].fix) < 2 {
 			t.Errorf("create does not name it: %s", r)
 		}
 		want(t, exitDone, h.Run(t, "nspawn-build", "stop", "box"))
-		if r = h.Run(t, "nspawn-build", "start", "box"); !strings.Contains(r.Stderr, "warning: nftables drops") {
+		if r = h.Run(t, "nspawn-build", "start", "box"); !strings.Contains(r.Stderr, "warning: network: nftables drops") {
 			t.Errorf("start does not name it: %s", r)
+		}
+	})
+	t.Run("and a .network file that comes before ours", func(t *testing.T) {
+		for _, match := range []string{"Name=ve-*", "Name=ve-*\nHost=testhost"} { // the second networkd alone can judge
+			want(t, exitDone, h.Run(t, "nspawn-build", "stop", "box"))
+			h.WriteFile(t, "/etc/systemd/network/10-all.network", "[Match]\n"+match+"\n[Network]\nAddress=192.168.200.1/24\nIPMasquerade=ipv4\n", "0644")
+			h.MustRun(t, "networkctl", "reload")
+			r := want(t, exitDone, h.Run(t, "nspawn-build", "start", "box"))
+			if strings.Count(r.Stderr, "ve-box is configured by /etc/systemd/network/10-all.network") != 1 {
+				t.Errorf("start does not name it once: %s", r)
+			}
 		}
 	})
 	destroy(t, h, "box")

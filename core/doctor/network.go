@@ -137,6 +137,7 @@ func (e *exam) firewall(context.Context) []Finding {
 		for _, b := range blocked {
 			if !seen[b.String()] {
 				seen[b.String()] = true
+				e.blocked = e.blocked || !b.Doubtful
 				found = append(found, blockade(id, b))
 			}
 		}

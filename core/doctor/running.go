@@ -76,7 +76,7 @@ func (p *patient) inside(ctx context.Context, d driver.Driver, reachable bool) [
 	target := readiness.Target{
 		Name: p.m.Name, Driver: d, Interface: p.m.Interface, Address: p.m.Address.Addr(), HostKey: key,
 	}
-	if p.m.Facts != nil && machines.Reaches(p.m) {
+	if p.m.Facts != nil && machines.Reaches(p.m) && !p.blocked {
 		target.ProbeHost = p.m.Facts.ProbeHost
 	}
 	look, cancel := context.WithTimeoutCause(ctx, looking, fmt.Errorf("not within %s", looking))

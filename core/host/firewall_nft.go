@@ -205,13 +205,43 @@ func (s *run) lookup(e *expr.Lookup) {
 		a = perhaps
 	}
 	s.and(inverted(a, e.Invert))
-	if e.IsDestRegSet && element != nil && a == yes {
-		if element.VerdictData != nil {
-			s.verdict = verdictOf(element.VerdictData)
-			return
-		}
-		s.load(e.DestRegister, element.Val)
+	if !e.IsDestRegSet {
+		return
 	}
+	switch known := element != nil && a == yes; {
+	case known && e.DestRegister == unix.NFT_REG_VERDICT:
+		s.verdict = verdictOf(verdictIn(element.Val))
+	case known:
+		s.load(e.DestRegister, element.Val)
+	case e.DestRegister == unix.NFT_REG_VERDICT: // perhaps it lets it through
+		s.verdict = verdict{kind: accept}
+	default:
+		delete(s.registers, e.DestRegister)
+	}
+}
+
+// verdictIn reads the verdict of an element of a map, which the library leaves
+// as the kernel's attributes: NFTA_VERDICT_CODE and NFTA_VERDICT_CHAIN.
+func verdictIn(attributes []byte) *expr.Verdict {
+	const head = 4 // length and type, two bytes each
+	v := &expr.Verdict{Kind: expr.VerdictContinue}
+	for len(attributes) >= head {
+		length := int(binary.NativeEndian.Uint16(attributes))
+		if length < head || length > len(attributes) {
+			break
+		}
+		value := attributes[head:length]
+		switch binary.NativeEndian.Uint16(attributes[2:]) {
+		case unix.NFTA_VERDICT_CODE:
+			if len(value) == 4 {
+				v.Kind = expr.VerdictKind(int32(binary.BigEndian.Uint32(value)))
+			}
+		case unix.NFTA_VERDICT_CHAIN:
+			v.Chain = string(bytes.TrimRight(value, "\x00"))
+		}
+		attributes = attributes[min((length+3)&^3, len(attributes)):]
+	}
+	return v
 }
 
 func verdictOf(e *expr.Verdict) verdict {

@@ -58,13 +58,17 @@ func TestTheLegacyIptablesAreJudgedAsTheKernelDoes(t *testing.T) {
 }
 
 func TestNftablesAreJudgedAsTheKernelDoes(t *testing.T) {
+	code := func(verdict uint32) []byte { // as the kernel writes NFTA_VERDICT_CODE
+		b := binary.NativeEndian.AppendUint16(binary.NativeEndian.AppendUint16(nil, 8), 1)
+		return binary.BigEndian.AppendUint32(b, verdict)
+	}
 	name := func(s string) []byte { return linkBytes(s) }
 	sets := map[string]set{
 		"links":  {known: true, elements: []nftables.SetElement{{Key: name("lan0")}, {Key: name("ve-box")}}},
 		"ranges": {known: true, interval: true, elements: []nftables.SetElement{{Key: []byte{192, 168, 200, 0}}, {Key: []byte{192, 168, 201, 0}, IntervalEnd: true}}},
 		"states": {known: true, elements: []nftables.SetElement{
-			{Key: binary.NativeEndian.AppendUint32(nil, stateNew), VerdictData: &expr.Verdict{Kind: expr.VerdictDrop}},
-			{Key: binary.NativeEndian.AppendUint32(nil, stateEstablished), VerdictData: &expr.Verdict{Kind: expr.VerdictAccept}},
+			{Key: binary.NativeEndian.AppendUint32(nil, stateNew), Val: code(0)},
+			{Key: binary.NativeEndian.AppendUint32(nil, stateEstablished), Val: code(1)},
 		}},
 	}
 	in := &expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}

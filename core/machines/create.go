@@ -114,11 +114,12 @@ func (h *House) Create(ctx context.Context, w Wanted) (out Outcome, err error) {
 	}
 	h.warnOfLimits(rec.Machine())
 	h.caution(rec.Machine().Spec)
-	h.warnOfOutranked(rec.Machine())
-	blocked := h.warnOfFirewall(rec.Machine())
-	out, err = h.run(ctx, rec, w, h.decorate(all.Order(), journal), journal)
+	err = h.lookingRound(rec.Machine(), func() (err error) {
+		out, err = h.run(ctx, rec, w, h.decorate(all.Order(), journal), journal)
+		return err
+	})
 	if err != nil {
-		return out, blame(err, blocked)
+		return out, err
 	}
 	if out.Applied = made.differences; len(out.Applied) > 0 {
 		if err := journal.Record(amendEntry, pipeline.Done); err != nil {

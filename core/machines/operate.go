@@ -74,11 +74,13 @@ func (h *House) boot(ctx context.Context, rec *store.Record, timeout time.Durati
 		return false, err
 	}
 	all.Boot.Timeout = timeout
-	h.warnOfOutranked(rec.Machine())
-	blocked := h.warnOfFirewall(rec.Machine())
 	runner := pipeline.Runner{Stages: h.decorate([]pipeline.Stage{as(all.Boot)}, nil)}
-	results, err := runner.Run(ctx)
-	return len(results) == 1 && results[0].Changed, blame(err, blocked)
+	err = h.lookingRound(rec.Machine(), func() error {
+		results, err := runner.Run(ctx)
+		changed = len(results) == 1 && results[0].Changed
+		return err
+	})
+	return changed, err
 }
 
 // Stop powers a machine off; when grace is over it is ended by force, at once

@@ -63,26 +63,39 @@ func blame(err error, found []host.Blockade) error {
 	return err
 }
 
+// lookingRound does what boots a machine, and says what of the host is in its
+// way: before, for then it is no surprise, and after, when the link is there.
+func (h *House) lookingRound(m store.Machine, boot func() error) error {
+	outranked := h.warnOfOutranked(m, "")
+	blocked := h.warnOfFirewall(m)
+	err := boot()
+	h.warnOfOutranked(m, outranked)
+	return blame(err, blocked)
+}
+
 // warnOfOutranked names the .network file of somebody else that the machine's
-// link takes in place of ours. Once the link is there, networkd is asked.
-func (h *House) warnOfOutranked(m store.Machine) {
+// link takes in place of ours, and returns it. said is what was named before:
+// what cannot be told before the link is there, networkd says afterwards.
+func (h *House) warnOfOutranked(m store.Machine, said string) string {
 	if !NetworkdServes(m) {
-		return
+		return ""
 	}
-	file, err := host.NetworkFile(m.Interface)
-	if err != nil || file == NetworkPath(m.Name) {
-		file = ""
+	ours := NetworkPath(m.Name)
+	var file string
+	var err error
+	if host.LinkExists(m.Interface) {
+		file, err = host.NetworkFile(m.Interface)
+	} else {
+		file, err = host.Outranking(m.Interface, ours)
 	}
-	if !host.LinkExists(m.Interface) {
-		file, _ = host.Outranking(m.Interface, NetworkPath(m.Name)) // it is looked at again once the link is there
-	}
-	if file == "" {
-		return
+	if err != nil || file == "" || file == ours || file == said {
+		return file
 	}
 	h.Tell(pipeline.Event{
 		Stage: stages.NameNetwork, Kind: pipeline.Warning, Text: m.Interface + " is configured by " + file + ", which comes before ours",
 		Hint: MoveBehind(file) + " && networkctl reload",
 	})
+	return file
 }
 
 // MoveBehind is the command that gives a .network file a name that sorts after
