@@ -194,24 +194,15 @@ func (b *build) network(in Input) {
 }
 
 func (b *build) limits(in Input) {
-	for _, l := range []struct {
-		field, value string
-		to           *uint64
-		parse        func(field, s string) (uint64, *FieldError)
-	}{
-		{"limits.cpu-quota", in.CPUQuota, &b.spec.Limits.CPUQuota, ParseQuota},
-		{"limits.memory-max", in.MemoryMax, &b.spec.Limits.MemoryMax, ParseSize},
-		{"limits.memory-high", in.MemoryHigh, &b.spec.Limits.MemoryHigh, ParseSize},
-		{"limits.io-bandwidth", in.IOBandwidth, &b.spec.Limits.IOBandwidth, ParseBandwidth},
-		{"limits.io-weight", in.IOWeight, &b.spec.Limits.IOWeight, ParseWeight},
-		{"limits.tasks-max", in.TasksMax, &b.spec.Limits.TasksMax, ParseTasks},
+	for _, l := range []struct{ name, value string }{
+		{"cpu-quota", in.CPUQuota},
+		{"memory-max", in.MemoryMax},
+		{"memory-high", in.MemoryHigh},
+		{"io-bandwidth", in.IOBandwidth},
+		{"io-weight", in.IOWeight},
+		{"tasks-max", in.TasksMax},
 	} {
-		if l.value == "" {
-			continue
-		}
-		v, e := l.parse(l.field, l.value)
-		b.note(e)
-		*l.to = v
+		b.note(b.spec.Limits.Set(l.name, l.value))
 	}
 }
 

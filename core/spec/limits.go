@@ -37,7 +37,6 @@ func (l Limits) Words() []string {
 			words = append(words, name+"="+show(v))
 		}
 	}
-	plain := func(v uint64) string { return strconv.FormatUint(v, 10) }
 	add("CPUQuota", l.CPUQuota, func(v uint64) string { return plain(v) + "%" })
 	add("MemoryMax", l.MemoryMax, size)
 	add("MemoryHigh", l.MemoryHigh, size)

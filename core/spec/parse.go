@@ -112,6 +112,9 @@ func ParseTasks(field, s string) (uint64, *FieldError) {
 	if err != nil || v == 0 {
 		return 0, &FieldError{field, s, "is not a number of tasks", "use a whole number such as 500, or infinity"}
 	}
+	if v > 1<<22 { // PID_MAX_LIMIT of the kernel, which refuses more
+		return 0, &FieldError{field, s, "is more tasks than the kernel can count", "use at most 4194304, or infinity"}
+	}
 	if v < 32 {
 		return 0, &FieldError{field, s, "is too few tasks for a machine to boot with", "use at least 32; 500 is comfortable"}
 	}

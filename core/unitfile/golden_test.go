@@ -44,9 +44,18 @@ func rendered() map[string]func() ([]byte, error) {
 		"trusting.nspawn": Nspawn{
 			Machine: "mycontainer", SystemdVersion: 257, PrivateUsers: spec.PrivateUsersNone, Capabilities: []string{"all"},
 		}.Render,
-		"binds.conf":  BindsDropIn{"mycontainer", []string{"/srv/b", "/home/user/projects"}}.Render,
-		"limits.conf": LimitsDropIn{"mycontainer", spec.Limits{CPUQuota: 50, MemoryMax: 8 << 30, IOWeight: 100, TasksMax: 500}}.Render,
-		"lifted.conf": LimitsDropIn{"mycontainer", spec.Limits{CPUQuota: spec.Infinity, MemoryMax: spec.Infinity, TasksMax: spec.Infinity}}.Render,
+		"binds.conf": BindsDropIn{"mycontainer", []string{"/srv/b", "/home/user/projects"}}.Render,
+		"limits.conf": LimitsDropIn{
+			Machine: "mycontainer", Tree: "/home/user/containers/mycontainer",
+			Limits: spec.Limits{CPUQuota: 50, MemoryMax: 8 << 30, MemoryHigh: 6 << 30, IOBandwidth: 50 << 20, IOWeight: 100, TasksMax: 500},
+		}.Render,
+		"lifted.conf": LimitsDropIn{
+			Machine: "mycontainer", Tree: "/home/user/containers/mycontainer",
+			Limits: spec.Limits{
+				CPUQuota: spec.Infinity, MemoryMax: spec.Infinity, MemoryHigh: spec.Infinity, IOBandwidth: spec.Infinity, TasksMax: spec.Infinity,
+			},
+		}.Render,
+		"odd-tree.conf": LimitsDropIn{Machine: "mycontainer", Tree: `/srv/100% "odd" a\b/mycontainer`, Limits: spec.Limits{IOBandwidth: 1 << 20}}.Render,
 		"ssh_config": func() ([]byte, error) {
 			return SSHConfig([]SSHHost{{"mycontainer", addr("192.168.200.200")}, {"Web.example", addr("192.168.201.200")}})
 		},

@@ -2,6 +2,7 @@ package unitfile
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/spec"
 )
@@ -11,6 +12,9 @@ import (
 type LimitsDropIn struct {
 	Machine string
 	Limits  spec.Limits
+	// Tree is where the machine's tree is: the disk that holds it is the one
+	// whose bandwidth is bounded. The service manager finds it.
+	Tree string
 }
 
 // Render returns the file. Limits that set nothing leave only the
@@ -27,6 +31,17 @@ func (d LimitsDropIn) Render() ([]byte, error) {
 	}
 	if l.MemoryMax > 0 {
 		f.set("MemoryMax", amount(l.MemoryMax))
+	}
+	if l.MemoryHigh > 0 {
+		f.set("MemoryHigh", amount(l.MemoryHigh))
+	}
+	if l.IOBandwidth > 0 {
+		if !strings.HasPrefix(d.Tree, "/") {
+			return nil, &ValueError{"IOReadBandwidthMax", d.Tree, "is not an absolute path"}
+		}
+		// Given twice, for reading and for writing, as the service manager has it.
+		f.set("IOReadBandwidthMax", quoted(d.Tree)+" "+amount(l.IOBandwidth))
+		f.set("IOWriteBandwidthMax", quoted(d.Tree)+" "+amount(l.IOBandwidth))
 	}
 	if l.IOWeight > 0 {
 		weight := strconv.FormatUint(l.IOWeight, 10)
@@ -46,4 +61,13 @@ func amount(n uint64) string {
 		return "infinity"
 	}
 	return strconv.FormatUint(n, 10)
+}
+
+// quoted makes a path one word of a value in which specifiers are expanded.
+func quoted(path string) string {
+	path = strings.ReplaceAll(path, "%", "%%")
+	if !strings.ContainsAny(path, " \"'\\") {
+		return path
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(path) + `"`
 }
