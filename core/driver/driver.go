@@ -62,9 +62,10 @@ type Driver interface {
 	// Console returns the last lines that the machine and systemd-nspawn
 	// printed: what there is to read when nothing inside answers.
 	Console(ctx context.Context, name string, lines int) ([]string, error)
-	// Unenforced names the limits of l that this host cannot enforce, each
+	// Unenforced names the limits of m that this host cannot enforce, each
 	// with the reason. Empty means that all of them hold.
-	Unenforced(l spec.Limits) []string
+	Unenforced(m Machine) []string
+	Limiter
 }
 
 // ErrEnded is returned by Start when systemd-nspawn ended before the machine

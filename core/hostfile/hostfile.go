@@ -49,6 +49,21 @@ func (f *Files) Same(path string, content []byte, ours Ours) (bool, error) {
 	return bytes.Equal(have, content), nil
 }
 
+// Read returns the content of a file of ours; nil when there is no file.
+// ErrForeign when one is there that is not ours.
+func (f *Files) Read(path string, ours Ours) ([]byte, error) {
+	have, err := read(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !ours(have):
+		return nil, fmt.Errorf("%s %w", path, ErrForeign)
+	}
+	return have, nil
+}
+
 // read reads a regular file; a link or anything else that is there is foreign.
 func read(path string) ([]byte, error) {
 	info, err := os.Lstat(path)

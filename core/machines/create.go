@@ -112,7 +112,7 @@ func (h *House) Create(ctx context.Context, w Wanted) (out Outcome, err error) {
 	if all, err = h.assemble(rec, made); err != nil {
 		return Outcome{}, err
 	}
-	h.warnOfLimits(rec.Machine())
+	h.warnOfLimits(ctx, rec.Machine())
 	h.caution(rec.Machine().Spec)
 	err = h.lookingRound(rec.Machine(), func() (err error) {
 		out, err = h.run(ctx, rec, w, h.decorate(all.Order(), journal), journal)
@@ -127,17 +127,6 @@ func (h *House) Create(ctx context.Context, w Wanted) (out Outcome, err error) {
 		}
 	}
 	return h.finish(ctx, rec, w, out)
-}
-
-// warnOfLimits says which limits this host cannot keep.
-func (h *House) warnOfLimits(m store.Machine) {
-	d, err := h.driverOf(m.Driver)
-	if err != nil {
-		return
-	}
-	for _, reason := range d.Unenforced(m.Spec.Limits) {
-		h.Tell(pipeline.Event{Stage: stages.NameLimits, Kind: pipeline.Warning, Text: "not enforced on this host: " + reason})
-	}
 }
 
 // run runs the stages and settles the record by how that ends.

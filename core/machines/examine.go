@@ -93,5 +93,5 @@ func (h *House) Unenforced(m store.Machine) []string {
 	if err != nil {
 		return nil
 	}
-	return d.Unenforced(m.Spec.Limits)
+	return d.Unenforced(bootMachine(m))
 }

@@ -166,6 +166,7 @@ func (h *House) assemble(rec *store.Record, making *making) (stages.All, error) 
 		},
 		Limits: &stages.Limits{
 			Record: rec, Files: h.Files, Exclusive: h.exclusive, Reload: h.onBus(m.Driver, (*host.Bus).ReloadUnits),
+			Driver: d, Machine: bootMachine, Control: making == nil, Tell: h.Tell,
 		},
 		Boot:   &stages.Boot{Record: rec, Driver: d, Machine: bootMachine, Tell: h.Tell},
 		Enable: &stages.Enable{Record: rec, Files: h.Files, Exclusive: h.exclusive, Units: h.unitFiles(m.Driver)},

@@ -36,7 +36,12 @@ func (*idle) Status(context.Context, string) (driver.Status, error) {
 	return driver.Status{State: driver.Stopped}, nil
 }
 func (*idle) Console(context.Context, string, int) ([]string, error) { return nil, nil }
-func (*idle) Unenforced(spec.Limits) []string                        { return nil }
+func (*idle) Unenforced(driver.Machine) []string                     { return nil }
+
+func (*idle) Limits(context.Context, driver.Machine) (driver.Bounds, error) {
+	return driver.Bounds{}, nil
+}
+func (*idle) Limit(context.Context, driver.Machine) ([]string, error) { return nil, nil }
 
 func newHouse(t *testing.T) (*House, *idle) {
 	t.Helper()

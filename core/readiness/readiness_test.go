@@ -18,7 +18,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
-	"github.com/nspawn-build/nspawn-build/core/spec"
 )
 
 // still is a driver whose machine never runs.
@@ -27,8 +26,8 @@ type still struct {
 	err error
 }
 
-func (still) Name() string                      { return "still" }
-func (s still) Unenforced(spec.Limits) []string { return nil }
+func (still) Name() string                         { return "still" }
+func (s still) Unenforced(driver.Machine) []string { return nil }
 func (s still) Console(context.Context, string, int) ([]string, error) {
 	return []string{"execv(/sbin/init) failed"}, nil
 }

@@ -279,3 +279,16 @@ func TestDNSIsResolvedByItsMode(t *testing.T) {
 		t.Errorf("without uplinks: %v, want ErrNoUplink", err)
 	}
 }
+
+func TestOnlyFilesOfSetPropertyAreTakenForThem(t *testing.T) {
+	for content, want := range map[string]bool{
+		"# This is a drop-in unit file extension, created via \"systemctl set-property\"\n# or an equivalent operation. Do not edit.\n[Service]\nMemoryMax=1\n": true,
+		"[Service]\nMemoryMax=1\n": false,
+		"# mine\n# This is a drop-in unit file extension, created via \"systemctl set-property\"\n": false,
+		"": false,
+	} {
+		if setProperty([]byte(content)) != want {
+			t.Errorf("%q: %t", content, !want)
+		}
+	}
+}

@@ -54,27 +54,42 @@ func TestLimitsAreWrittenAsTheKernelTakesThem(t *testing.T) {
 	tests := []struct {
 		name   string
 		limits spec.Limits
-		want   map[string]string
+		want   map[string]string // of those that bound something
 	}{
 		{"none", spec.Limits{}, map[string]string{}},
 		{
 			"all",
-			spec.Limits{CPUQuota: 50, MemoryMax: 8 << 30, IOWeight: 100, TasksMax: 512},
-			map[string]string{"cpu.max": "50000 100000", "memory.max": "8589934592", "io.weight": "default 100", "pids.max": "512"},
+			spec.Limits{CPUQuota: 50, MemoryMax: 8 << 30, MemoryHigh: 6 << 30, IOBandwidth: 1 << 20, IOWeight: 100, TasksMax: 512},
+			map[string]string{
+				"cpu.max": "50000 100000", "memory.max": "8589934592", "memory.high": "6442450944",
+				"io.max": "254:0 rbps=1048576 wbps=1048576", "io.weight": "default 100", "pids.max": "512",
+			},
 		},
 		{"two CPUs", spec.Limits{CPUQuota: 200}, map[string]string{"cpu.max": "200000 100000"}},
 		{"the least", spec.Limits{CPUQuota: 1}, map[string]string{"cpu.max": "1000 100000"}},
 		{
-			"lifted",
-			spec.Limits{CPUQuota: spec.Infinity, MemoryMax: spec.Infinity, TasksMax: spec.Infinity},
-			map[string]string{"cpu.max": "max 100000", "memory.max": "max", "pids.max": "max"},
+			"lifted", spec.Limits{
+				CPUQuota: spec.Infinity, MemoryMax: spec.Infinity, MemoryHigh: spec.Infinity, IOBandwidth: spec.Infinity, TasksMax: spec.Infinity,
+			}, map[string]string{},
 		},
+	}
+	loose := map[string]string{
+		"cpu.max": "max 100000", "memory.max": "max", "memory.high": "max",
+		"io.max": "254:0 rbps=max wbps=max", "io.weight": "default 100", "pids.max": "max",
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got := map[string]string{}
-			for _, s := range settings(tt.limits) {
-				got[s.file] = s.value
+			all := settings(tt.limits, "254:0")
+			if len(all) != len(loose) {
+				t.Errorf("%d settings, want each of %d", len(all), len(loose))
+			}
+			for _, s := range all {
+				if !s.loose {
+					got[s.file] = s.value
+				} else if s.value != loose[s.file] {
+					t.Errorf("what is not bounded is %s=%q", s.file, s.value)
+				}
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -89,7 +104,7 @@ func hierarchy(t *testing.T, controllers, enabled string) Host {
 	root := t.TempDir()
 	for name, text := range map[string]string{
 		"cgroup.controllers": controllers, "cgroup.subtree_control": enabled,
-		"box/cpu.max": "", "box/memory.max": "", "box/pids.max": "", "box/cgroup.procs": "",
+		"box/cpu.max": "", "box/memory.max": "", "box/memory.high": "", "box/pids.max": "", "box/cgroup.procs": "",
 	} {
 		path := filepath.Join(root, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -121,7 +136,7 @@ func TestWhatCannotBeEnforcedIsNamedWithTheReason(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := tt.host.Unenforced(tt.limits)
+			got := tt.host.Unenforced(tt.limits, "/")
 			if len(got) != len(tt.want) {
 				t.Fatalf("got %q, want %q", got, tt.want)
 			}
@@ -134,21 +149,55 @@ func TestWhatCannotBeEnforcedIsNamedWithTheReason(t *testing.T) {
 	}
 }
 
-func TestLimitsAreSetAndReadBack(t *testing.T) {
+func TestLimitsAreSetAndReadBackAndTakenBack(t *testing.T) {
 	h := hierarchy(t, "cpu memory pids", "cpu memory pids")
 	g := h.Group("box")
-	want := spec.Limits{CPUQuota: 150, MemoryMax: 1 << 30, TasksMax: spec.Infinity}
-	if refused := g.Limit(want); refused != nil {
-		t.Fatal(refused)
+	first := spec.Limits{CPUQuota: 150, MemoryMax: 1 << 30, MemoryHigh: 1 << 29, TasksMax: 100}
+	second := spec.Limits{MemoryMax: 1 << 29, TasksMax: spec.Infinity}
+	second.CPUQuota, second.MemoryHigh = spec.Infinity, spec.Infinity // as the kernel says it
+	for _, step := range []struct{ set, want spec.Limits }{
+		{first, first},
+		{spec.Limits{MemoryMax: 1 << 29}, second},
+	} {
+		for _, file := range []string{"cpu.max", "memory.max", "memory.high", "pids.max"} { // the kernel's keep one value
+			if err := os.Truncate(filepath.Join(g.Unified(), file), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if refused := g.Limit(step.set, t.TempDir()); refused != nil {
+			t.Fatal(refused)
+		}
+		if diff := cmp.Diff(step.want, g.Limits(t.TempDir())); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
 	}
-	if diff := cmp.Diff(want, g.Limits()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+}
+
+func TestWhatTheKernelRoundsIsNoDifference(t *testing.T) {
+	page := uint64(os.Getpagesize())
+	for _, tt := range []struct {
+		name           string
+		kernel, wanted uint64
+		differs        bool
+	}{
+		{"memory-max", 10 * page, 10 * page, false},
+		{"memory-max", 10 * page, 10*page + 1, false},
+		{"memory-high", 10 * page, 11 * page, true},
+		{"memory-max", spec.Infinity, 1 << 63, false},
+		{"memory-max", spec.Infinity, 1 << 30, true},
+		{"tasks-max", 0, 500, false}, // unknown
+		{"tasks-max", 400, 500, true},
+		{"io-weight", 100, 50, true},
+	} {
+		if got := Differs(tt.name, tt.kernel, tt.wanted); got != tt.differs {
+			t.Errorf("%s: %d instead of %d: %t", tt.name, tt.kernel, tt.wanted, got)
+		}
 	}
 }
 
 func TestRefusedLimitIsNamed(t *testing.T) {
 	h := hierarchy(t, "cpu memory pids io", "cpu memory pids io")
-	refused := h.Group("box").Limit(spec.Limits{IOWeight: 100, TasksMax: 5}) // without io.weight
+	refused := h.Group("box").Limit(spec.Limits{IOWeight: 100, TasksMax: 5}, "/none") // without io.weight
 	if len(refused) != 1 || !strings.HasPrefix(refused[0], "limits.io-weight: ") {
 		t.Errorf("got %q", refused)
 	}
@@ -156,7 +205,7 @@ func TestRefusedLimitIsNamed(t *testing.T) {
 
 func TestControllerIsTurnedOnAndNoneTurnedOff(t *testing.T) {
 	h := hierarchy(t, "cpu memory pids", "cpu")
-	if refused := h.Group("box").Limit(spec.Limits{MemoryMax: 1 << 20}); refused != nil {
+	if refused := h.Group("box").Limit(spec.Limits{MemoryMax: 1 << 20}, "/"); refused != nil {
 		t.Fatal(refused)
 	}
 	if got := read(h.Unified, "cgroup.subtree_control"); !strings.Contains(got, "+memory") || strings.Contains(got, "-") {

@@ -20,50 +20,73 @@ type setting struct {
 	controller string
 	file       string
 	value      string
+	loose      bool // bounds nothing: what a new group has
 }
 
 // period is that of cpu.max, in microseconds: the kernel's default.
 const period = 100_000
 
-func settings(l spec.Limits) []setting {
-	var s []setting
-	if l.CPUQuota != 0 {
-		value := "max " + strconv.Itoa(period)
-		if l.CPUQuota != spec.Infinity {
-			value = fmt.Sprintf("%d %d", l.CPUQuota*period/100, period)
-		}
-		s = append(s, setting{"limits.cpu-quota", "cpu", "cpu.max", value})
+// UsualWeight is the io.weight of a group that was given none.
+const UsualWeight = 100
+
+// settings are all limits of a group. A limit that is not set is what the
+// kernel gives a new group. disk is that of the tree; without one there is no
+// bandwidth to bound.
+func settings(l spec.Limits, disk string) []setting {
+	amount := func(field, controller, file string, v uint64) setting {
+		return setting{field, controller, file, number(v), !bounds(v)}
 	}
-	if l.MemoryMax != 0 {
-		s = append(s, setting{"limits.memory-max", "memory", "memory.max", number(l.MemoryMax)})
+	cpu := "max " + strconv.Itoa(period)
+	if bounds(l.CPUQuota) {
+		cpu = fmt.Sprintf("%d %d", l.CPUQuota*period/100, period)
 	}
-	if l.IOWeight != 0 {
-		s = append(s, setting{"limits.io-weight", "io", "io.weight", "default " + number(l.IOWeight)})
+	weight := l.IOWeight
+	if weight == 0 {
+		weight = UsualWeight
 	}
-	if l.TasksMax != 0 {
-		s = append(s, setting{"limits.tasks-max", "pids", "pids.max", number(l.TasksMax)})
+	s := []setting{
+		{"limits.cpu-quota", "cpu", "cpu.max", cpu, !bounds(l.CPUQuota)},
+		amount("limits.memory-max", "memory", "memory.max", l.MemoryMax),
+		amount("limits.memory-high", "memory", "memory.high", l.MemoryHigh),
 	}
-	return s
+	if disk != "" {
+		most := number(l.IOBandwidth)
+		s = append(s, setting{
+			"limits.io-bandwidth", "io", "io.max",
+			fmt.Sprintf("%s rbps=%s wbps=%s", disk, most, most), !bounds(l.IOBandwidth),
+		})
+	}
+	return append(s,
+		setting{"limits.io-weight", "io", "io.weight", "default " + strconv.FormatUint(weight, 10), l.IOWeight == 0},
+		amount("limits.tasks-max", "pids", "pids.max", l.TasksMax))
 }
 
+// bounds tells whether a value of a limit is a bound.
+func bounds(v uint64) bool { return v != 0 && v != spec.Infinity }
+
 func number(n uint64) string {
-	if n == spec.Infinity {
+	if !bounds(n) {
 		return "max"
 	}
 	return strconv.FormatUint(n, 10)
 }
 
-// lifted tells whether the setting takes a bound away.
-func (s setting) lifted() bool { return strings.HasPrefix(s.value, "max") }
-
-// Unenforced names the limits of l that cannot hold on this host, each with
-// the reason. A limit that was lifted always holds.
-func (h Host) Unenforced(l spec.Limits) []string {
+// Unenforced names the limits of l that cannot hold on this host for a machine
+// whose tree is there, each with the reason. A limit that was lifted always
+// holds.
+func (h Host) Unenforced(l spec.Limits, tree string) []string {
 	var missing []string
-	for _, s := range settings(l) {
-		if reason := h.unenforced(s); reason != "" && !s.lifted() {
+	disk, noDisk := "", error(nil)
+	if bounds(l.IOBandwidth) {
+		disk, noDisk = Disk(tree)
+	}
+	for _, s := range settings(l, disk) {
+		if reason := h.unenforced(s); reason != "" && !s.loose {
 			missing = append(missing, s.field+": "+reason)
 		}
+	}
+	if noDisk != nil {
+		missing = append(missing, fmt.Sprintf("limits.io-bandwidth: %v", noDisk))
 	}
 	return missing
 }
@@ -89,23 +112,49 @@ func (h Host) passesOn(controller string) bool {
 	return unix.Access(filepath.Join(h.Unified, "cgroup.subtree_control"), unix.W_OK) == nil
 }
 
-// Limit writes the limits and returns those that the kernel did not take, each
-// with the reason. Those that Unenforced names are left out.
-func (g Group) Limit(l spec.Limits) []string {
+// Limit makes the limits of the group those of l, also those that l does not
+// set, and returns what the kernel did not take, each with the reason. Those
+// that Unenforced names are left out.
+func (g Group) Limit(l spec.Limits, tree string) []string {
+	disk, err := Disk(tree)
+	if err != nil {
+		disk = "" // Unenforced says why
+	}
 	var refused []string
-	for _, s := range settings(l) {
-		if g.host.unenforced(s) != "" {
-			continue
-		}
-		err := enable(g.host.Unified, s.controller)
-		if err == nil {
-			err = write(filepath.Join(g.Unified(), s.file), s.value)
-		}
-		if err != nil && !(s.lifted() && errors.Is(err, fs.ErrNotExist)) { // then nothing there bounds it
+	for _, s := range settings(l, disk) {
+		if err := g.set(s); err != nil {
 			refused = append(refused, fmt.Sprintf("%s: %v", s.field, err))
 		}
 	}
 	return refused
+}
+
+func (g Group) set(s setting) error {
+	file := filepath.Join(g.Unified(), s.file)
+	if s.loose {
+		err := write(file, s.value)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // nothing there bounds it
+		}
+		return err
+	}
+	if g.host.unenforced(s) != "" {
+		return nil
+	}
+	if err := enable(g.host.Unified, s.controller); err != nil {
+		return err
+	}
+	return write(file, s.value)
+}
+
+// Exists tells whether the group is there.
+func (g Group) Exists() bool {
+	for _, dir := range g.dirs() {
+		if _, err := os.Stat(dir); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // enable makes the controller available to the groups below dir.
@@ -141,19 +190,73 @@ func write(file, value string) error {
 	return errors.Join(err, f.Close())
 }
 
-// Limits reads back from the kernel what bounds the group. What is not bounded
-// is Infinity, what cannot be known 0.
-func (g Group) Limits() spec.Limits {
+// Limits reads back from the kernel what bounds the group of a machine whose
+// tree is there. What is not bounded is Infinity, what cannot be known 0.
+func (g Group) Limits(tree string) spec.Limits {
 	dir := g.Unified()
 	if dir == "" {
 		return spec.Limits{}
 	}
 	return spec.Limits{
-		CPUQuota:  quota(read(dir, "cpu.max")),
-		MemoryMax: parseNumber(read(dir, "memory.max")),
-		IOWeight:  parseNumber(strings.TrimPrefix(read(dir, "io.weight"), "default ")),
-		TasksMax:  parseNumber(read(dir, "pids.max")),
+		CPUQuota:    quota(read(dir, "cpu.max")),
+		MemoryMax:   parseNumber(read(dir, "memory.max")),
+		MemoryHigh:  parseNumber(read(dir, "memory.high")),
+		IOBandwidth: bandwidth(filepath.Join(dir, "io.max"), tree),
+		IOWeight:    parseNumber(strings.TrimPrefix(read(dir, "io.weight"), "default ")),
+		TasksMax:    parseNumber(read(dir, "pids.max")),
 	}
+}
+
+// Usage is what the group uses now: memory in bytes, and processes with their
+// threads. What cannot be known is 0.
+func (g Group) Usage() (memory, tasks uint64) {
+	dir := g.Unified()
+	if dir == "" {
+		return 0, 0
+	}
+	return parseNumber(read(dir, "memory.current")), parseNumber(read(dir, "pids.current"))
+}
+
+// bandwidth reads the larger of the two of the tree's disk from a file with a
+// line for each disk that is bounded.
+func bandwidth(file, tree string) uint64 {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	disk, err := Disk(tree)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 || fields[0] != disk {
+			continue
+		}
+		var most uint64
+		for _, f := range fields[1:] {
+			if name, value, _ := strings.Cut(f, "="); name == "rbps" || name == "wbps" {
+				most = max(most, parseNumber(value))
+			}
+		}
+		return most
+	}
+	return spec.Infinity
+}
+
+// Differs tells whether what the kernel says of a limit is something else than
+// what it was given: it counts memory in pages, and much is unlimited to it.
+// What cannot be known is no difference.
+func Differs(name string, kernel, wanted uint64) bool {
+	const endless = 1 << 62 // bytes; past what the kernel counts
+	switch {
+	case kernel == 0 || kernel == wanted:
+		return false
+	case strings.HasPrefix(name, "memory-"):
+		page := uint64(os.Getpagesize()) //nolint:gosec // positive
+		return kernel != wanted-wanted%page && (kernel != spec.Infinity || wanted < endless)
+	}
+	return true
 }
 
 func read(dir, file string) string {

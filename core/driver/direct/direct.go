@@ -20,7 +20,6 @@ import (
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
 	"github.com/nspawn-build/nspawn-build/core/driver/cgroup"
-	"github.com/nspawn-build/nspawn-build/core/spec"
 )
 
 // Verb is the hidden verb under which this program supervises a machine.
@@ -76,12 +75,12 @@ func (*Driver) Name() string { return "direct" }
 
 // Unenforced names the limits that need a cgroup v2 controller which this
 // host lacks or keeps to itself.
-func (*Driver) Unenforced(l spec.Limits) []string {
+func (*Driver) Unenforced(m driver.Machine) []string {
 	host, err := cgroup.Find()
 	if err != nil {
 		host = cgroup.Host{}
 	}
-	return host.Unenforced(l)
+	return host.Unenforced(m.Limits, m.Tree)
 }
 
 // files are the paths of one machine's runtime files.
@@ -110,5 +109,7 @@ func group(name string) (cgroup.Group, error) {
 	if err != nil {
 		return cgroup.Group{}, err
 	}
-	return host.Group("nspawn-build-" + name), nil
+	return host.Group(groupName(name)), nil
 }
+
+func groupName(machine string) string { return "nspawn-build-" + machine }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -358,31 +359,51 @@ func TestMachineThatCannotReachBeyondTheHostIsAWarning(t *testing.T) {
 	b.stop(20 * time.Second)
 }
 
-func TestLimitsOfAStoppedMachineCannotBeSet(t *testing.T) {
+func TestLimitsOfAStoppedMachineAreLeftToItsStart(t *testing.T) {
 	d := New(Config{RuntimeDir: t.TempDir()})
-	if _, err := d.SetLimits(t.Context(), "none", spec.Limits{TasksMax: 5}); err == nil {
-		t.Error("set")
+	m := driver.Machine{Name: "none", Limits: spec.Limits{TasksMax: 50}}
+	if refused, err := d.Limit(t.Context(), m); err != nil || refused != nil {
+		t.Errorf("Limit: %q, %v", refused, err)
+	}
+	if b, err := d.Limits(t.Context(), m); err != nil || !reflect.DeepEqual(b, driver.Bounds{}) {
+		t.Errorf("Limits: %+v, %v", b, err)
 	}
 }
 
 func TestLimitsOfARunningMachineAreSetOrSaidNotToHold(t *testing.T) {
 	b := newBench(t)
-	want := spec.Limits{MemoryMax: 1 << 30, TasksMax: 500, CPUQuota: 150}
-	b.machine.Limits = want
 	b.start()
-	unenforced, err := b.SetLimits(t.Context(), b.machine.Name, want)
+	m := b.machine
+	m.Limits = spec.Limits{MemoryMax: 1 << 30, TasksMax: 500, CPUQuota: 150}
+	limits := func() driver.Bounds {
+		t.Helper()
+		got, err := b.Limits(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if len(limits().Pending) != 3 {
+		t.Errorf("of a machine without limits is said: %+v", limits())
+	}
+	refused, err := b.Limit(t.Context(), m)
+	if err != nil || len(refused) > 0 || len(limits().Pending) > 0 {
+		t.Fatalf("Limit: %q, %v; then %+v", refused, err, limits())
+	}
+	got, unenforced := limits().Kernel, b.Unenforced(m)
+	holds := got.MemoryMax == m.Limits.MemoryMax && got.TasksMax == m.Limits.TasksMax && got.CPUQuota == m.Limits.CPUQuota
+	if holds == (len(unenforced) > 0) {
+		t.Errorf("they are %+v, and said not to be enforced: %q", got, unenforced)
+	}
+
+	// What was changed outlives a reboot of the machine, for which the
+	// supervisor makes a new group.
+	f, err := b.files(m.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := b.Limits(b.machine.Name)
-	if err != nil {
-		t.Fatal(err)
+	if f.described(spec.Limits{}) != m.Limits {
+		t.Errorf("the supervisor would boot it with %+v", f.described(spec.Limits{}))
 	}
-	if len(unenforced) == 0 && (got.MemoryMax != want.MemoryMax || got.TasksMax != want.TasksMax || got.CPUQuota != want.CPUQuota) {
-		t.Errorf("all of them are said to hold, and yet they are %+v", got)
-	}
-	if len(unenforced) > 0 && (got.MemoryMax == want.MemoryMax && got.TasksMax == want.TasksMax && got.CPUQuota == want.CPUQuota) {
-		t.Errorf("they hold, and yet it is said: %q", unenforced)
-	}
-	t.Log(unenforced, got)
+	b.stop(20 * time.Second)
 }

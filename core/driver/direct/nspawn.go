@@ -66,7 +66,7 @@ func (s *supervisor) launch() (*nspawn, error) {
 	if err := s.group.Create(); err != nil {
 		return nil, err
 	}
-	for _, refused := range s.group.Limit(s.machine.Limits) {
+	for _, refused := range s.limit() {
 		s.report.say(news{Warning: "limit not enforced: " + refused})
 	}
 	program, err := exec.LookPath("systemd-nspawn")

@@ -15,10 +15,8 @@ import (
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
-	"github.com/nspawn-build/nspawn-build/core/driver/cgroup"
 	"github.com/nspawn-build/nspawn-build/core/driver/console"
 	"github.com/nspawn-build/nspawn-build/core/driver/leader"
-	"github.com/nspawn-build/nspawn-build/core/spec"
 )
 
 // Driver is the driver "systemd". Its zero value is ready for use, from
@@ -93,13 +91,4 @@ func (Driver) Console(ctx context.Context, name string, lines int) ([]string, er
 		return nil, fmt.Errorf("reading the journal of %s: %w", Unit(name), err)
 	}
 	return console.Last(console.Lines(string(out)), lines), nil
-}
-
-// Unenforced names the limits whose controller the service manager lacks.
-func (Driver) Unenforced(l spec.Limits) []string {
-	host, err := cgroup.Find()
-	if err != nil {
-		host = cgroup.Host{}
-	}
-	return host.Unenforced(l)
 }
