@@ -60,6 +60,7 @@ func newApp(s streams) *app {
 			a.poweroffCommand(),
 			a.enableCommand(),
 			a.disableCommand(),
+			a.setCommand(),
 			a.shellCommand(),
 			a.loginCommand(),
 			a.sshCommand(),

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"flag"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/urfave/cli/v2"
 )
 
 func TestConfigSetsDefaultsOfFlags(t *testing.T) {
@@ -53,6 +55,27 @@ func TestNoConfigIsNoDefaults(t *testing.T) {
 	}
 	if _, err := c.pool(); err != nil {
 		t.Errorf("pool without a file: %v", err)
+	}
+}
+
+func TestConfigIsNoWishToChangeALimit(t *testing.T) {
+	a := newApp(streams{})
+	for command, want := range map[string]bool{"create": true, "set": false} {
+		c := a.cli.Command(command)
+		flags := flag.NewFlagSet(command, flag.ContinueOnError)
+		for _, f := range c.Flags {
+			if err := f.Apply(flags); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx := cli.NewContext(a.cli, flags, nil)
+		ctx.Command = c
+		if err := (config{"memory-max": {"1G"}}).apply(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := ctx.String("memory-max") == "1G"; got != want {
+			t.Errorf("%s: memory-max is %q", command, ctx.String("memory-max"))
+		}
 	}
 }
 

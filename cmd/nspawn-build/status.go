@@ -21,6 +21,7 @@ type status struct {
 	System string   `json:"system,omitempty"` // running, degraded, starting, …
 	Failed []string `json:"failed,omitempty"` // units
 	SSH    string   `json:"ssh,omitempty"`
+	Bounds *bounded `json:"bounds,omitempty"`
 }
 
 func (a *app) statusCommand() *cli.Command {
@@ -34,7 +35,7 @@ func (a *app) statusCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			res := status{listed: describe(v), SSH: sshLine(nil, v.Machine)}
+			res := status{listed: describe(v), SSH: sshLine(nil, v.Machine), Bounds: askBounds(ctx.Context, house, v)}
 			if v.Status.State == driver.Running {
 				res.System, res.Failed = askSystem(ctx.Context, v)
 			}
@@ -83,6 +84,7 @@ func (a *app) printStatus(s status) {
 	}
 	row("driver", string(s.Driver))
 	row("limits", limitsLine(s.Limits))
+	s.Bounds.rows(row)
 	row("tree", s.Tree)
 	row("labels", labelsLine(s.Labels))
 	if s.Expires != nil {
