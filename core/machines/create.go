@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
-	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/spec"
 	"github.com/nspawn-build/nspawn-build/core/stages"
 	"github.com/nspawn-build/nspawn-build/core/store"
@@ -53,11 +52,9 @@ const undoTimeout = 2 * time.Minute
 
 // making is what the stages need only while a machine is made.
 type making struct {
-	run        spec.Run
-	secret     spec.Secret
-	pluginName string
-	request    sdk.Request
-	plugin     func(ctx context.Context, req sdk.Request, report sdk.Reporter) (sdk.Facts, error)
+	run    spec.Run
+	secret spec.Secret
+	origin stages.Origin // nil when the tree is there
 
 	// Of a machine that is amended.
 	before      store.Machine
@@ -221,7 +218,11 @@ func (h *House) prepare(ctx context.Context, w *Wanted, kind spec.Driver) (*stor
 	if kind := w.Spec.Access.Password; fresh && w.Secret.Empty() && (kind == spec.PasswordGiven || kind == spec.PasswordHash) {
 		return nil, nil, stages.ErrPasswordNeeded
 	}
-	if err := h.inTurn(ctx, func() error { return h.askPlugin(ctx, w.Spec, made) }); err != nil {
+	err = h.inTurn(ctx, func() (err error) {
+		made.origin, err = h.askPlugin(ctx, w.Spec)
+		return err
+	})
+	if err != nil {
 		return nil, nil, err
 	}
 	if fresh {

@@ -23,10 +23,10 @@ import (
 
 // askPlugin finds the plugin of a spec's distro and has it check and complete
 // the request.
-func (h *House) askPlugin(ctx context.Context, s spec.Spec, made *making) (err error) {
+func (h *House) askPlugin(ctx context.Context, s spec.Spec) (_ stages.Origin, err error) {
 	listing, err := h.Plugins.ForDistro(ctx, s.Distro)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	arch := s.Arch
 	if arch == "" {
@@ -37,28 +37,30 @@ func (h *House) askPlugin(ctx context.Context, s spec.Spec, made *making) (err e
 		Keyring: s.Keyring, Packages: s.Packages, Options: s.Options,
 	}
 	if err := optionsKnown(listing.Description, s.Options); err != nil {
-		return err
+		return nil, err
 	}
 	if err := h.toolsReady(listing.Description, s.Distro); err != nil {
-		return err
+		return nil, err
 	}
 	session, err := h.Plugins.Start(ctx, listing, pluginhost.Grants{Readable: readable(req)})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, session.Close()) }()
 	answer, err := session.Validate(ctx, req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := invalid(answer.Diagnostics); err != nil {
-		return err
+		return nil, err
 	}
 	for _, d := range answer.Diagnostics {
 		h.Tell(pipeline.Event{Stage: stages.NameBootstrap, Kind: pipeline.Warning, Text: d.Field + ": " + d.Message, Hint: d.Hint})
 	}
-	made.pluginName, made.request = listing.Name, answer.Resolved
-	made.plugin = func(ctx context.Context, req sdk.Request, report sdk.Reporter) (facts sdk.Facts, err error) {
+	origin := &stages.FromPlugin{
+		Request: answer.Resolved, Cache: filepath.Join(CacheDir, "packages", listing.Name), Tell: h.Tell,
+	}
+	origin.Run = func(ctx context.Context, req sdk.Request, report sdk.Reporter) (facts sdk.Facts, err error) {
 		grants := pluginhost.Grants{
 			Target: req.Target, CacheDirectory: req.CacheDirectory, WorkDirectory: req.WorkDirectory, Readable: readable(req),
 		}
@@ -69,7 +71,7 @@ func (h *House) askPlugin(ctx context.Context, s spec.Spec, made *making) (err e
 		defer func() { err = errors.Join(err, session.Close()) }()
 		return session.Bootstrap(ctx, req, report)
 	}
-	return nil
+	return origin, nil
 }
 
 // readable are the files that a request names and that a plugin must be able to

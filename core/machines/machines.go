@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/nspawn-build/nspawn-build/core/addr"
 	"github.com/nspawn-build/nspawn-build/core/driver"
@@ -175,9 +174,7 @@ func (h *House) assemble(rec *store.Record, making *making) (stages.All, error) 
 	if making == nil {
 		return all, nil
 	}
-	all.Bootstrap.Request = making.request
-	all.Bootstrap.Plugin = making.plugin
-	all.Bootstrap.Cache = filepath.Join(CacheDir, "packages", making.pluginName)
+	all.Bootstrap.Origin = making.origin
 	all.Password.Secret = making.secret
 	all.Boot.Secret = making.secret
 	all.Boot.Timeout = making.run.Timeout

@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
@@ -18,17 +16,25 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/store"
 )
 
-// Bootstrap has the distribution's plugin fill a hidden directory beside the
-// tree's place, takes out of it what must not be shared between machines, and
-// moves it into place whole.
+// Bootstrap has the tree made in a hidden directory beside its place, and moves
+// it into place whole.
 type Bootstrap struct {
 	Record    *store.Record
 	Files     *hostfile.Files
 	Exclusive Exclusive
-	Request   sdk.Request // without the directories
-	Cache     string      // for the plugin's downloads
-	Plugin    func(ctx context.Context, req sdk.Request, report sdk.Reporter) (sdk.Facts, error)
+	Origin    Origin // nil on the way out, and for a machine whose tree is made
 	Tell      pipeline.Observer
+}
+
+// Origin is where the tree of a new machine comes from.
+type Origin interface {
+	// Detail is said of it in a plan: "debian trixie".
+	Detail() string
+	// Make makes the directory root, which does not exist yet, with the whole
+	// tree in it and nothing that must differ between machines. work is an
+	// empty directory beside it, which goes when the tree is in its place. A
+	// Make that was cut off is not continued: the next one gets new names.
+	Make(ctx context.Context, root, work string) (sdk.Facts, error)
 }
 
 // Name is "bootstrap".
@@ -48,9 +54,14 @@ func (b *Bootstrap) Check(context.Context) ([]pipeline.Change, error) {
 	case t.Staging == "":
 		return nil, nil
 	}
-	detail := b.Request.Distro + " " + b.Request.Release
-	return []pipeline.Change{{Action: "create", Subject: t.Path, Detail: detail}}, nil
+	if b.Origin == nil {
+		return nil, fmt.Errorf("%s, the tree of a machine that was made, %w", t.Path, errGone)
+	}
+	return []pipeline.Change{{Action: "create", Subject: t.Path, Detail: b.Origin.Detail()}}, nil
 }
+
+// errGone says that somebody removed what we made.
+var errGone = errors.New("is not there any more")
 
 // identify returns the identity of what is at path; zero when nothing is.
 func (b *Bootstrap) identify(path string) (rootfs.Identity, error) {
@@ -80,22 +91,28 @@ func (b *Bootstrap) Apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	facts, err := b.fill(ctx, staging)
+	root := filepath.Join(staging, "root")
+	facts, err := b.Origin.Make(ctx, root, filepath.Join(staging, "work"))
 	if err != nil {
 		return err
 	}
-	if err := b.Record.Update(func(m *store.Machine) { m.Facts = &facts }); err != nil {
+	rootID, err := b.identify(root)
+	if err != nil {
+		return err
+	}
+	// From here on the tree is known, wherever a crash leaves it.
+	if err := b.Record.Update(func(m *store.Machine) { m.Facts, m.Tree.Root = &facts, rootID }); err != nil {
 		return err
 	}
 	b.Tell(pipeline.Event{Stage: b.Name(), Kind: pipeline.Progress, Text: "publish"})
-	if err := rootfs.Publish(filepath.Join(staging, "root"), t.Path); err != nil {
+	if err := rootfs.Publish(root, t.Path); err != nil {
 		return fmt.Errorf("moving the tree to %s: %w", t.Path, err)
 	}
 	return b.tidy(ctx)
 }
 
-// stage makes the hidden directory with the empty root in it. Its random name
-// is on record before it is made, its identity before it is filled.
+// stage makes the hidden directory. Its random name is on record before it is
+// made, its identity before anything but an empty directory is in it.
 func (b *Bootstrap) stage(ctx context.Context) (string, error) {
 	m := b.Record.Machine()
 	parent := filepath.Dir(m.Tree.Path)
@@ -108,68 +125,19 @@ func (b *Bootstrap) stage(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	root := filepath.Join(staging, "root")
-	for _, dir := range []struct {
-		path string
-		mode fs.FileMode
-	}{{staging, 0o700}, {root, 0o755}, {filepath.Join(staging, "work"), 0o700}} {
-		if err := os.Mkdir(dir.path, dir.mode); err != nil {
+	for _, dir := range []string{staging, filepath.Join(staging, "work")} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
 			return "", err
 		}
-		if err := os.Chmod(dir.path, dir.mode); err != nil {
+		if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory needs x
 			return "", err
 		}
 	}
-	stagingID, err := b.identify(staging)
+	id, err := b.identify(staging)
 	if err != nil {
 		return "", err
 	}
-	rootID, err := b.identify(root)
-	if err != nil {
-		return "", err
-	}
-	return staging, b.Record.Update(func(m *store.Machine) { m.Tree.StagingID, m.Tree.Root = stagingID, rootID })
-}
-
-func (b *Bootstrap) fill(ctx context.Context, staging string) (sdk.Facts, error) {
-	req := b.Request
-	req.Target = filepath.Join(staging, "root")
-	req.WorkDirectory = filepath.Join(staging, "work")
-	req.CacheDirectory = b.Cache
-	// Downloads are public, and tools read them as users of their own.
-	if err := os.MkdirAll(b.Cache, 0o755); err != nil { //nolint:gosec // see above
-		return sdk.Facts{}, err
-	}
-	facts, err := b.Plugin(ctx, req, reporter{b.Name(), b.Tell})
-	if err != nil {
-		return sdk.Facts{}, err
-	}
-	if err := checkFacts(facts); err != nil {
-		return sdk.Facts{}, err
-	}
-	tree, err := rootfs.Open(req.Target)
-	if err != nil {
-		return sdk.Facts{}, err
-	}
-	return facts, errors.Join(resetIdentity(tree), tree.Close())
-}
-
-var unitForm = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]{1,200}\.(service|socket|target|mount|timer|path)$`)
-
-// checkFacts refuses facts that could lead out of the tree or that leave
-// nothing to log in to.
-func checkFacts(f sdk.Facts) error {
-	for _, units := range [][]string{f.SSHUnits, f.NetworkUnits, f.ResolverUnits, f.MaskUnits} {
-		for _, u := range units {
-			if !unitForm.MatchString(u) {
-				return fmt.Errorf("the plugin reported %q, which is not the name of a unit", u)
-			}
-		}
-	}
-	if len(f.SSHUnits) == 0 {
-		return errors.New("the plugin reported no unit for sshd")
-	}
-	return nil
+	return staging, b.Record.Update(func(m *store.Machine) { m.Tree.StagingID = id })
 }
 
 // tidy removes the hidden directory and forgets it.
@@ -197,7 +165,7 @@ func (b *Bootstrap) remove(ctx context.Context, path string, id rootfs.Identity)
 	if id != (rootfs.Identity{}) {
 		return rootfs.RemoveTree(ctx, path, id)
 	}
-	for _, dir := range []string{filepath.Join(path, "work"), filepath.Join(path, "root"), path} {
+	for _, dir := range []string{filepath.Join(path, "work"), path} {
 		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -237,54 +205,4 @@ func removeImageLock(tree string) error {
 		return err
 	}
 	return os.Remove(path)
-}
-
-// reporter turns a plugin's reports into events of the pipeline.
-type reporter struct {
-	stage string
-	tell  pipeline.Observer
-}
-
-func (r reporter) Phase(name string) {
-	r.tell(pipeline.Event{Stage: r.stage, Kind: pipeline.Progress, Text: name})
-}
-
-func (r reporter) Progress(p sdk.Progress) {
-	r.tell(pipeline.Event{Stage: r.stage, Kind: pipeline.Progress, Done: p.Done, Total: p.Total, Item: p.Item})
-}
-
-func (r reporter) Line(text string) {
-	r.tell(pipeline.Event{Stage: r.stage, Kind: pipeline.Line, Text: text})
-}
-
-func (r reporter) Warning(message, hint string) {
-	r.tell(pipeline.Event{Stage: r.stage, Kind: pipeline.Warning, Text: message, Hint: hint})
-}
-
-// resetIdentity takes out of a tree what must differ between machines, or
-// would betray the host that made it.
-func resetIdentity(tree *rootfs.Tree) error {
-	// The word makes the next boot a first one, so that services which make
-	// something once do it; see machine-id(5).
-	if err := tree.WriteFile("etc/machine-id", []byte("uninitialized\n"), 0o444); err != nil {
-		return err
-	}
-	gone := []string{
-		"var/lib/dbus/machine-id", "var/lib/systemd/random-seed", "var/lib/systemd/credential.secret",
-		"etc/hostname", "root/.ssh/authorized_keys",
-	}
-	keys, err := tree.Glob("etc/ssh", "ssh_host_*")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for _, k := range keys {
-		gone = append(gone, "etc/ssh/"+filepath.Base(k))
-	}
-	slices.Sort(gone)
-	for _, name := range gone {
-		if err := tree.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("removing %s: %w", name, err)
-		}
-	}
-	return nil
 }

@@ -82,8 +82,10 @@ func fillTree(_ context.Context, req sdk.Request, _ sdk.Reporter) (sdk.Facts, er
 
 func (b *bench) bootstrap(plugin func(context.Context, sdk.Request, sdk.Reporter) (sdk.Facts, error)) *Bootstrap {
 	return &Bootstrap{
-		Record: b.record, Files: b.files, Exclusive: b.exclusive, Tell: b.tell, Plugin: plugin,
-		Cache: filepath.Join(b.dir, "cache"), Request: sdk.Request{Distro: "debian", Release: "trixie"},
+		Record: b.record, Files: b.files, Exclusive: b.exclusive, Tell: b.tell,
+		Origin: &FromPlugin{
+			Run: plugin, Cache: filepath.Join(b.dir, "cache"), Request: sdk.Request{Distro: "debian", Release: "trixie"}, Tell: b.tell,
+		},
 	}
 }
 
