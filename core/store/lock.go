@@ -17,8 +17,9 @@ var ErrLocked = errors.New("another nspawn-build is at work on it")
 
 // Lock is held until Release, or until the process ends however it ends.
 type Lock struct {
-	f    *flock.Flock
-	dirs []string
+	f      *flock.Flock
+	dirs   []string
+	shared bool
 }
 
 // Lock takes the lock of one machine, or says ErrLocked at once.
@@ -26,6 +27,20 @@ func (s *Store) Lock(name string) (*Lock, error) {
 	l, err := s.tryLock("machine-" + name)
 	if errors.Is(err, ErrLocked) {
 		return nil, fmt.Errorf("%s: %w", name, ErrLocked)
+	}
+	return l, err
+}
+
+// LockShared takes the lock of one machine together with others who only read
+// of it; while one of them has it, Lock says ErrLocked, and so it does itself
+// while another run is at work on the machine.
+func (s *Store) LockShared(name string) (*Lock, error) {
+	l, err := s.take("machine-"+name, (*flock.Flock).TryRLock)
+	if errors.Is(err, ErrLocked) {
+		return nil, fmt.Errorf("%s: %w", name, ErrLocked)
+	}
+	if l != nil {
+		l.shared = true
 	}
 	return l, err
 }
@@ -46,16 +61,18 @@ func (s *Store) LockAllocation(ctx context.Context) (*Lock, error) {
 	}
 }
 
-// tryLock takes a lock by name. A lock's file is unlinked when it is released,
+func (s *Store) tryLock(name string) (*Lock, error) { return s.take(name, (*flock.Flock).TryLock) }
+
+// take takes a lock by name. A lock's file is unlinked when it is released,
 // so what was opened may be gone by the time it is locked: then it counts for
 // nothing and the next one is tried.
-func (s *Store) tryLock(name string) (*Lock, error) {
+func (s *Store) take(name string, try func(*flock.Flock) (bool, error)) (*Lock, error) {
 	dir := filepath.Join(s.RuntimeDir, "locks")
 	for {
 		f := flock.New(filepath.Join(dir, name), flock.SetPermissions(0o600))
 		var got bool
 		err := inDirectory([]string{s.RuntimeDir, dir}, func() (err error) {
-			got, err = f.TryLock()
+			got, err = try(f)
 			return err
 		})
 		if err != nil {
@@ -65,7 +82,7 @@ func (s *Store) tryLock(name string) (*Lock, error) {
 			return nil, errors.Join(ErrLocked, f.Close())
 		}
 		if sameFile(f) {
-			return &Lock{f, []string{dir, s.RuntimeDir}}, nil
+			return &Lock{f: f, dirs: []string{dir, s.RuntimeDir}}, nil
 		}
 		if err := f.Close(); err != nil {
 			return nil, err
@@ -84,6 +101,12 @@ func sameFile(f *flock.Flock) bool {
 
 // Release gives the lock back and leaves no file behind.
 func (l *Lock) Release() error {
+	if l.shared {
+		// The last one to go takes the file along; the others leave it to it.
+		if alone, err := l.f.TryLock(); err != nil || !alone {
+			return errors.Join(err, l.f.Close())
+		}
+	}
 	err := errors.Join(os.Remove(l.f.Path()), l.f.Close())
 	for _, dir := range l.dirs {
 		err = errors.Join(err, removeEmpty(dir))

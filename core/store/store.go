@@ -61,6 +61,7 @@ type Machine struct {
 	Tree    Tree       `json:"tree"`
 	HostKey string     `json:"hostKey,omitempty"` // public, as in known_hosts
 	Facts   *sdk.Facts `json:"facts,omitempty"`
+	Clone   *Clone     `json:"clone,omitempty"` // of which machine, when it is one
 
 	// Waiting is what was changed while the machine ran and takes a boot to
 	// have; nil when that is nothing.
@@ -73,6 +74,20 @@ type Waiting struct {
 	Fields []string  `json:"fields"` // by their keys in a spec file
 	Leader int       `json:"leader"`
 	Since  time.Time `json:"since"` // when that leader started
+}
+
+// Clone is where the tree of a machine was copied from.
+type Clone struct {
+	Of string `json:"of"`
+	// Made is when that machine was made: another one of its name is not it.
+	Made time.Time `json:"made"`
+	// Live says that it may be running meanwhile, and is then held still.
+	Live bool `json:"live,omitempty"`
+	// NewPassword and NewKeys say that the clone is not let in as its origin is.
+	NewPassword bool `json:"newPassword,omitempty"`
+	NewKeys     bool `json:"newKeys,omitempty"`
+	// Way is how the tree was copied; empty until it is.
+	Way rootfs.Way `json:"way,omitempty"`
 }
 
 // Tree is where a machine's root directory is, and how to know it again.
