@@ -135,5 +135,8 @@ func (r *run) finish() error {
 	if err := r.tree.Write("etc/pacman.d/mirrorlist", []byte(r.mirrorList())); err != nil {
 		return err
 	}
+	if err := r.tree.renewable(); err != nil {
+		return err
+	}
 	return r.tree.Own()
 }

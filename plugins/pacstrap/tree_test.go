@@ -55,6 +55,7 @@ func TestAFinishedTreeHasNothingOfTheHostOrTheBootstrap(t *testing.T) {
 		"etc/machine-id": "", "etc/resolv.conf": "# of a package", "etc/ssh/sshd_config": "kept",
 		"etc/pacman.d/mirrorlist": r.mirrorList(), "etc/pacman.conf": "kept", "etc/pacman.d/gnupg/pubring.gpg": "kept",
 		"var/lib/pacman/local/ALPM_DB_VERSION": "9",
+		renewPath:                              renewUnit, renewLink: "->/" + renewPath,
 	}
 	if diff := cmp.Diff(want, sdktest.Planted(t, root)); diff != "" {
 		t.Errorf("the tree differs (-want +got):\n%s", diff)
@@ -68,7 +69,7 @@ func TestTidyingIsNeverLedOutOfTheTree(t *testing.T) {
 	if err := os.WriteFile(victim, []byte("of the host"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, link := range []string{"var/tmp", "var/log", "dev", "etc/ssh", "etc/pacman.d", "etc/pacman.d/mirrorlist", "etc/machine-id", "var/lib/pacman"} {
+	for _, link := range []string{"var/tmp", "var/log", "dev", "etc/ssh", "etc/pacman.d", "etc/pacman.d/mirrorlist", "etc/machine-id", "var/lib/pacman", "etc/systemd", "etc/systemd/system", "etc/systemd/system/multi-user.target.wants"} {
 		t.Run(link, func(t *testing.T) {
 			to := outside
 			if name := filepath.Base(link); name == "mirrorlist" || name == "machine-id" {
