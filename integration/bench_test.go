@@ -75,3 +75,27 @@ func timed(b *testing.B, h *testhost.Host, args ...string) time.Duration {
 	h.MustRun(b, args...)
 	return time.Since(start)
 }
+
+// BenchmarkCloneOfAMachine compares, in turns and in one run, how long it takes
+// to clone a machine without booting it, and how long `cp -a` takes for its tree
+// alone, when that is to be on disk as well.
+func BenchmarkCloneOfAMachine(b *testing.B) {
+	h := testhost.StartDirect(b, testhost.Options{})
+	h.InstallProduct(b)
+	h.MustRun(b, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/root/.ssh/id_ed25519")
+	h.InstallFixture(b)
+	h.MustRun(b, "nspawn-build", "--distro", "fixture", "box", "--no-boot")
+
+	var whole, bare time.Duration
+	for b.Loop() {
+		whole += timed(b, h, "nspawn-build", "clone", "box", "twin", "--no-boot")
+		h.MustRun(b, "nspawn-build", "destroy", "twin")
+		bare += timed(b, h, "sh", "-c", "cp -a --reflink=auto /root/containers/box /root/bare && sync -f /root/bare")
+		h.MustRun(b, "rm", "-rf", "/root/bare")
+	}
+	n := float64(b.N)
+	b.ReportMetric(0, "ns/op") // the sum of both says nothing
+	b.ReportMetric(whole.Seconds()/n, "clone-s")
+	b.ReportMetric(bare.Seconds()/n, "cp-s")
+	b.ReportMetric(whole.Seconds()/bare.Seconds(), "clone/cp")
+}

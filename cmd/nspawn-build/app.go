@@ -49,6 +49,7 @@ func newApp(s streams) *app {
 		OnUsageError:    onUsageError,
 		Commands: []*cli.Command{
 			a.createCommand(),
+			a.cloneCommand(),
 			a.planCommand(),
 			a.listCommand(),
 			a.statusCommand(),
@@ -76,6 +77,7 @@ func newApp(s streams) *app {
 			a.completionCommand(),
 			a.manCommand(),
 			a.superviseCommand(),
+			a.holdStillCommand(),
 			a.pluginLockCommand(),
 		},
 	}

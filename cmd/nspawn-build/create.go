@@ -32,7 +32,7 @@ func (a *app) createCommand() *cli.Command {
 			&cli.BoolFlag{Name: "print-schema", Usage: "print the JSON Schema of spec files, and do nothing else"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and touch nothing"},
 			&cli.BoolFlag{Name: "resume", Usage: "continue a creation that was interrupted"},
-			&cli.StringFlag{Name: "on-error", Value: "undo", Usage: "`WHAT` to do with what was made when a stage fails: undo or keep", EnvVars: env("on-error")},
+			onErrorFlag(),
 			outputFlag(),
 		),
 		Action: a.create,
@@ -115,16 +115,13 @@ func (a *app) wanted(ctx *cli.Context) (machines.Wanted, error) {
 		return w, a.severalNames(ctx)
 	}
 	name := ctx.Args().First()
-	if c := a.cli.Command(name); c != nil {
-		return w, spec.Invalid{{Field: "name", Value: name, Problem: "is a command of nspawn-build", Hint: "choose another name for the machine"}}
-	}
-	resume := ctx.Bool("resume")
-	w.Run = spec.Run{Boot: !ctx.Bool("no-boot"), Timeout: ctx.Duration("timeout"), Resume: resume}
-	if err := onError(ctx, &w.Run); err != nil {
+	if err := a.noCommand(name); err != nil {
 		return w, err
 	}
-	if e := spec.ParseTimeout(w.Run.Timeout); e != nil {
-		return w, spec.Invalid{e}
+	resume := ctx.Bool("resume")
+	var err error
+	if w.Run, err = flaggedRun(ctx); err != nil {
+		return w, err
 	}
 	in, err := a.input(ctx, name)
 	if err != nil {
@@ -154,6 +151,31 @@ func (a *app) wanted(ctx *cli.Context) (machines.Wanted, error) {
 	in.Password, in.SSHKeys, in.InvokerKeys = got.kind, got.keys, len(got.invokerKeys) > 0
 	w.Spec, err = spec.Build(in)
 	return w, err
+}
+
+// noCommand refuses a machine's name that is a command's too.
+func (a *app) noCommand(name string) error {
+	if a.cli.Command(name) == nil {
+		return nil
+	}
+	return spec.Invalid{{Field: "name", Value: name, Problem: "is a command of nspawn-build", Hint: "choose another name for the machine"}}
+}
+
+// flaggedRun reads from flags how to go about making a machine.
+func flaggedRun(ctx *cli.Context) (spec.Run, error) {
+	r := spec.Run{Boot: !ctx.Bool("no-boot"), Timeout: ctx.Duration("timeout"), Resume: ctx.Bool("resume")}
+	if err := onError(ctx, &r); err != nil {
+		return r, err
+	}
+	if e := spec.ParseTimeout(r.Timeout); e != nil {
+		return r, spec.Invalid{e}
+	}
+	return r, nil
+}
+
+// onErrorFlag says what becomes of what a failing run made.
+func onErrorFlag() cli.Flag {
+	return &cli.StringFlag{Name: "on-error", Value: "undo", Usage: "`WHAT` to do with what was made when a stage fails: undo or keep", EnvVars: env("on-error")}
 }
 
 // onError reads what to do when a stage fails.

@@ -7,12 +7,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nspawn-build/nspawn-build/core/driver/still"
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
 	"github.com/nspawn-build/nspawn-build/core/inside"
 	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
 	"github.com/nspawn-build/nspawn-build/core/readiness"
+	"github.com/nspawn-build/nspawn-build/core/rootfs"
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/spec"
 	"github.com/nspawn-build/nspawn-build/core/stages"
@@ -107,11 +109,14 @@ func judgeState(err error) (verdict, bool) {
 	var exists *machines.ExistsError
 	var off *notRunningError
 	var stopped *machines.NotRunningError
+	var runs *machines.RunsError
 	switch {
 	case errors.Is(err, machines.ErrStopped):
 		return verdict{exitInterrupted, noHint}, true
 	case errors.As(err, &exists):
 		return verdict{exitExists, existsHint(exists)}, true
+	case errors.As(err, &runs):
+		return verdict{exitExists, runs.Hint()}, true
 	case errors.Is(err, store.ErrLocked):
 		return verdict{exitExists, "wait until it is done"}, true
 	case errors.Is(err, transfer.ErrExists):
@@ -144,6 +149,9 @@ func judgeHost(err error) (verdict, bool) {
 	var host *machines.HostError
 	if errors.As(err, &host) {
 		return verdict{exitHost, host.Hint}, true
+	}
+	if errors.Is(err, still.ErrCannot) {
+		return verdict{exitHost, "stop the machine, then clone it"}, true
 	}
 	var refused *pluginhost.RefusedError
 	if errors.As(err, &refused) {
@@ -188,14 +196,17 @@ func judgeStage(err error) (verdict, bool) {
 	if !errors.As(err, &failed) {
 		return verdict{}, false
 	}
-	code := exitConfigure
+	code, hint := exitConfigure, noHint
+	if errors.Is(err, rootfs.ErrMounted) {
+		hint = "unmount what is mounted there, and try again"
+	}
 	switch failed.Stage {
 	case stages.NameBootstrap:
 		code = exitBootstrap
 	case stages.NameBoot:
 		code = exitBoot
 	}
-	return verdict{code, noHint}, true
+	return verdict{code, hint}, true
 }
 
 // report prints an error and returns the exit status: one line that says what,

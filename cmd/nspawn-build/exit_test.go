@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/nspawn-build/nspawn-build/core/driver/still"
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
 	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
 	"github.com/nspawn-build/nspawn-build/core/readiness"
+	"github.com/nspawn-build/nspawn-build/core/rootfs"
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/spec"
 	"github.com/nspawn-build/nspawn-build/core/stages"
@@ -58,6 +60,9 @@ func TestEachErrorHasItsExitStatus(t *testing.T) {
 		{"cannot reboot", &machines.NotRunningError{Name: "x"}, 6},
 		{"called off", errCalledOff, 130},
 		{"exists", &machines.ExistsError{Name: "x"}, 8},
+		{"runs", &machines.RunsError{Name: "x"}, 8},
+		{"cannot hold still", inStage(stages.NameBootstrap, fmt.Errorf("x: %w", still.ErrCannot)), 3},
+		{"mounted", inStage(stages.NameBootstrap, rootfs.ErrMounted), 4},
 		{"locked", fmt.Errorf("x: %w", store.ErrLocked), 8},
 		{"foreign file", inStage(stages.NameNetwork, hostfile.ErrForeign), 8},
 		{"incomplete", machines.ErrIncomplete, 8},

@@ -80,13 +80,19 @@ func createOne(ctx context.Context, house *machines.House, w wish) (created, err
 	if err != nil {
 		return created{}, w.locate(err)
 	}
+	return outcome(out, w.Run, w.Secret, w.keyFiles, start), nil
+}
+
+// outcome is the result of making a machine that began at start.
+func outcome(out machines.Outcome, run spec.Run, secret spec.Secret, keyFiles []string, start time.Time) created {
 	m := out.Machine
 	res := created{
 		Name: m.Name, Changed: out.Changed, Distro: m.Spec.Distro, Release: release(m), Driver: m.Driver,
-		Address: address(m), SSH: sshLine(w.keyFiles, m), Tree: m.Tree.Path, Applied: out.Applied, NeedsRestart: out.Waiting, Restarted: out.Restarted, booted: w.Run.Boot,
+		Address: address(m), SSH: sshLine(keyFiles, m), Tree: m.Tree.Path,
+		Applied: out.Applied, NeedsRestart: out.Waiting, Restarted: out.Restarted, booted: run.Boot,
 	}
 	if out.PasswordSet && m.Spec.Access.Password == spec.PasswordGenerated {
-		res.Password = w.Secret.Reveal()
+		res.Password = secret.Reveal()
 	}
 	var times []string
 	for _, r := range out.Results {
@@ -101,7 +107,7 @@ func createOne(ctx context.Context, house *machines.House, w wish) (created, err
 	if len(times) > 0 {
 		res.times = strings.Join(times, ", ") + "; " + short(time.Since(start)) + " in all"
 	}
-	return res, nil
+	return res
 }
 
 func (a *app) printCreated(res created) {

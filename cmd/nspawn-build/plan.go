@@ -55,11 +55,15 @@ func planOne(ctx context.Context, house *machines.House, w wish) (planned, error
 	if err != nil {
 		return planned{}, w.locate(err)
 	}
+	return outlook(out), nil
+}
+
+func outlook(out machines.Outlook) planned {
 	res := planned{Name: out.Machine.Name, Address: address(out.Machine), Tree: out.Machine.Tree.Path, Stages: out.Stages}
 	for _, d := range out.Differences {
 		res.Amended = append(res.Amended, amended{d, d.Key(), d.Change()})
 	}
-	return res, nil
+	return res
 }
 
 // showPlans shows what would be done with one machine, or with each of a list.

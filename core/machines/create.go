@@ -28,6 +28,8 @@ type Wanted struct {
 	// had Grace to power off.
 	Restart bool
 	Grace   time.Duration
+
+	clone *store.Clone // set by Clone
 }
 
 // Outcome is what Create did.
@@ -55,6 +57,7 @@ type making struct {
 	run    spec.Run
 	secret spec.Secret
 	origin stages.Origin // nil when the tree is there
+	done   func() error  // releases what origin holds
 
 	// Of a machine that is amended.
 	before      store.Machine
@@ -78,6 +81,7 @@ func (h *House) Create(ctx context.Context, w Wanted) (out Outcome, err error) {
 	if err != nil {
 		return Outcome{}, err
 	}
+	defer func() { err = errors.Join(err, made.done()) }()
 	journal := h.Store.Journal(w.Spec.Name)
 	all, err := h.assemble(rec, made)
 	if err != nil {
@@ -169,7 +173,7 @@ type Outlook struct {
 }
 
 // Plan says what Create would do, and touches nothing.
-func (h *House) Plan(ctx context.Context, w Wanted) (Outlook, error) {
+func (h *House) Plan(ctx context.Context, w Wanted) (_ Outlook, err error) {
 	kind, err := h.ready(ctx, &w.Spec)
 	if err != nil {
 		return Outlook{}, err
@@ -178,6 +182,7 @@ func (h *House) Plan(ctx context.Context, w Wanted) (Outlook, error) {
 	if err != nil {
 		return Outlook{}, err
 	}
+	defer func() { err = errors.Join(err, made.done()) }()
 	all, err := h.assemble(rec, made)
 	if err != nil {
 		return Outlook{}, err
@@ -193,7 +198,7 @@ func (h *House) Plan(ctx context.Context, w Wanted) (Outlook, error) {
 // prepare finds the record of the machine or drafts one, and asks the plugin
 // what it makes of the request. Nothing is written.
 func (h *House) prepare(ctx context.Context, w *Wanted, kind spec.Driver) (*store.Record, *making, error) {
-	made := &making{run: w.Run, secret: w.Secret}
+	made := &making{run: w.Run, secret: w.Secret, done: func() error { return nil }}
 	rec, err := h.Store.Open(w.Spec.Name)
 	fresh := errors.Is(err, store.ErrNoMachine)
 	switch {
@@ -204,6 +209,9 @@ func (h *House) prepare(ctx context.Context, w *Wanted, kind spec.Driver) (*stor
 	case !fresh && w.Run.Resume && w.Spec.Distro == "":
 		w.Spec = rec.Machine().Spec
 	case !fresh:
+		if err := otherOrigin(rec.Machine(), *w); err != nil {
+			return nil, nil, err
+		}
 		if rec, err = h.amend(rec, *w, made); err != nil {
 			return nil, nil, err
 		}
@@ -215,19 +223,21 @@ func (h *House) prepare(ctx context.Context, w *Wanted, kind spec.Driver) (*stor
 		}
 		return rec, made, nil
 	}
-	if kind := w.Spec.Access.Password; fresh && w.Secret.Empty() && (kind == spec.PasswordGiven || kind == spec.PasswordHash) {
+	if kind := w.Spec.Access.Password; fresh && w.clone == nil && w.Secret.Empty() && (kind == spec.PasswordGiven || kind == spec.PasswordHash) {
 		return nil, nil, stages.ErrPasswordNeeded
+	}
+	if fresh {
+		if rec, err = h.draft(*w, kind); err != nil {
+			return nil, nil, err
+		}
+	}
+	if rec.Machine().Clone != nil {
+		return rec, made, h.askOrigin(ctx, rec, *w, made)
 	}
 	err = h.inTurn(ctx, func() (err error) {
 		made.origin, err = h.askPlugin(ctx, w.Spec)
 		return err
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	if fresh {
-		rec, err = h.draft(*w, kind)
-	}
 	return rec, made, err
 }
 

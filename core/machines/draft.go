@@ -103,8 +103,8 @@ func (h *House) draft(w Wanted, kind spec.Driver) (*store.Record, error) {
 	m := store.Machine{
 		Name: s.Name, Created: time.Now().UTC(), Spec: s, Driver: kind,
 		Interface:      addr.LinkName(s.Name, addr.SchemeOf(h.Host.SystemdVersion)),
-		AuthorizedKeys: slices.Clone(s.Access.SSHKeys),
-		Tree:           store.Tree{Path: filepath.Join(s.Directory, s.Name)},
+		AuthorizedKeys: slices.Clone(s.Access.SSHKeys), Clone: w.clone,
+		Tree: store.Tree{Path: filepath.Join(s.Directory, s.Name)},
 	}
 	if s.TTL > 0 {
 		m.Expires = m.Created.Add(time.Duration(s.TTL))

@@ -125,6 +125,11 @@ func (h *House) destroy(ctx context.Context, name string, meant func(store.Machi
 		if err := runner.UndoAll(ctx); err != nil {
 			return fmt.Errorf("destroying %s: %w", name, err)
 		}
+		if clone := rec.Machine().Clone; clone != nil {
+			if err := h.sweepLock(clone.Of); err != nil {
+				return err
+			}
+		}
 		return h.forget(ctx, name)
 	})
 }

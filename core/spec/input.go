@@ -202,7 +202,9 @@ func (b *build) limits(in Input) {
 		{"io-weight", in.IOWeight},
 		{"tasks-max", in.TasksMax},
 	} {
-		b.note(b.spec.Limits.Set(l.name, l.value))
+		if l.value != "" {
+			b.note(b.spec.Limits.Set(l.name, l.value))
+		}
 	}
 }
 

@@ -31,10 +31,11 @@ type Origin interface {
 	// Detail is said of it in a plan: "debian trixie".
 	Detail() string
 	// Make makes the directory root, which does not exist yet, with the whole
-	// tree in it and nothing that must differ between machines. work is an
-	// empty directory beside it, which goes when the tree is in its place. A
-	// Make that was cut off is not continued: the next one gets new names.
-	Make(ctx context.Context, root, work string) (sdk.Facts, error)
+	// tree of the machine in it, and nothing that must differ between machines.
+	// work is an empty directory beside it, which goes when the tree is in its
+	// place. A Make that was cut off is not continued: the next one gets new
+	// names.
+	Make(ctx context.Context, of *store.Record, root, work string) (sdk.Facts, error)
 }
 
 // Name is "bootstrap".
@@ -92,7 +93,7 @@ func (b *Bootstrap) Apply(ctx context.Context) error {
 		return err
 	}
 	root := filepath.Join(staging, "root")
-	facts, err := b.Origin.Make(ctx, root, filepath.Join(staging, "work"))
+	facts, err := b.Origin.Make(ctx, b.Record, root, filepath.Join(staging, "work"))
 	if err != nil {
 		return err
 	}

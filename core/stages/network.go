@@ -193,10 +193,10 @@ func (n *Network) wishes() ([]wish, error) {
 	if m.Complete {
 		return wishes, nil // the rest is the user's to change by now
 	}
-	wishes = append(wishes,
-		wish{path: pathHostname, content: []byte(m.Name + "\n"), mode: 0o644},
-		wish{path: pathHosts, content: hostsFile(m.Name), mode: 0o644},
-	)
+	wishes = append(wishes, wish{path: pathHostname, content: []byte(m.Name + "\n"), mode: 0o644})
+	if m.Clone == nil { // whose hosts file came with its tree
+		wishes = append(wishes, wish{path: pathHosts, content: hostsFile(m.Name), mode: 0o644})
+	}
 	if m.Facts == nil || len(m.Facts.ResolverUnits) > 0 {
 		return append(wishes, wish{path: pathResolvConf, target: stubResolvConf}), nil
 	}

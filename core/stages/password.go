@@ -43,7 +43,7 @@ func (p *Password) Check(context.Context) ([]pipeline.Change, error) {
 	keysChange := pipeline.Change{Action: "create", Subject: "/" + pathKeys, Detail: fmt.Sprintf("%d SSH keys", len(m.AuthorizedKeys))}
 	var changes []pipeline.Change
 	err := withTree(p.Record, func(tree *rootfs.Tree) error {
-		set, err := p.passwordIsSet(tree, m.Password())
+		set, err := p.passwordIsSet(tree, m)
 		if err != nil {
 			return err
 		}
@@ -57,8 +57,11 @@ func (p *Password) Check(context.Context) ([]pipeline.Change, error) {
 		return err
 	})
 	if errors.Is(err, errNoTree) {
-		changes = []pipeline.Change{passwordChange}
-		if len(m.AuthorizedKeys) > 0 {
+		changes = nil
+		if !keepsPassword(m) {
+			changes = append(changes, passwordChange)
+		}
+		if len(m.AuthorizedKeys) > 0 && !keepsKeys(m) {
 			changes = append(changes, keysChange)
 		}
 		return changes, nil
@@ -77,7 +80,7 @@ func describePassword(kind spec.PasswordKind) string {
 func (p *Password) Apply(context.Context) error {
 	m := p.Record.Machine()
 	return withTree(p.Record, func(tree *rootfs.Tree) error {
-		set, err := p.passwordIsSet(tree, m.Password())
+		set, err := p.passwordIsSet(tree, m)
 		if err != nil {
 			return err
 		}
@@ -97,12 +100,19 @@ func (p *Password) Apply(context.Context) error {
 // missingKeys reports whether authorized_keys is not what it should be. Once
 // the machine is complete, what its user wrote there is left alone.
 func missingKeys(tree *rootfs.Tree, m store.Machine) (bool, error) {
-	if m.Complete {
+	if m.Complete || keepsKeys(m) {
 		return false, nil
 	}
 	have, err := readKeys(tree)
 	return !slices.Equal(have, m.AuthorizedKeys), err
 }
+
+// keepsPassword says of a clone that its root has the password of its origin's,
+// whatever that is by now.
+func keepsPassword(m store.Machine) bool { return m.Clone != nil && !m.Clone.NewPassword }
+
+// keepsKeys says the same of the keys that are let in.
+func keepsKeys(m store.Machine) bool { return m.Clone != nil && !m.Clone.NewKeys }
 
 // readKeys reads the lines of authorized_keys.
 func readKeys(tree *rootfs.Tree) ([]string, error) {
@@ -128,7 +138,11 @@ func writeKeys(tree *rootfs.Tree, keys []string) error {
 }
 
 // passwordIsSet reports whether shadow says already what is wanted.
-func (p *Password) passwordIsSet(tree *rootfs.Tree, kind spec.PasswordKind) (bool, error) {
+func (p *Password) passwordIsSet(tree *rootfs.Tree, m store.Machine) (bool, error) {
+	if keepsPassword(m) {
+		return true, nil
+	}
+	kind := m.Password()
 	data, err := tree.ReadFile(pathShadow, fileLimit)
 	if err != nil {
 		return false, err

@@ -10,6 +10,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/store"
 )
 
 // FromPlugin is a tree that the distribution's plugin bootstraps.
@@ -25,7 +26,7 @@ func (p *FromPlugin) Detail() string { return p.Request.Distro + " " + p.Request
 
 // Make has the plugin fill root, and takes out of it what must not be shared
 // between machines.
-func (p *FromPlugin) Make(ctx context.Context, root, work string) (sdk.Facts, error) {
+func (p *FromPlugin) Make(ctx context.Context, _ *store.Record, root, work string) (sdk.Facts, error) {
 	if err := rootfs.MakeRoot(root); err != nil {
 		return sdk.Facts{}, err
 	}

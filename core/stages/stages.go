@@ -82,8 +82,10 @@ var errNoTree = errors.New("the tree is not there yet")
 
 // OpenTree opens a machine's published tree, and makes sure that it is the one
 // that we made.
-func OpenTree(r *store.Record) (*rootfs.Tree, error) {
-	m := r.Machine()
+func OpenTree(r *store.Record) (*rootfs.Tree, error) { return TreeOf(r.Machine()) }
+
+// TreeOf is the published tree of a machine, open.
+func TreeOf(m store.Machine) (*rootfs.Tree, error) {
 	if m.Tree.Root == (rootfs.Identity{}) || m.Tree.Staging != "" {
 		return nil, errNoTree
 	}

@@ -19,8 +19,6 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
 )
 
-const pathMachineID = "etc/machine-id"
-
 // settleMachineID gives a tree an id of its own where its first boot was to do
 // that; see machine-id(5).
 func settleMachineID(tree *rootfs.Tree) error {
