@@ -24,9 +24,14 @@ func rendered() map[string]func() ([]byte, error) {
 	host := HostNetwork{Machine: "mycontainer", Link: "ve-mycontainer", Address: prefix("192.168.200.1/24")}
 	old := host
 	old.SystemdVersion = 247
+	unmanaged := host
+	unmanaged.Unmanaged = true
 	return map[string]func() ([]byte, error){
 		"host.network":       host.Render,
 		"host-v247.network":  old.Render,
+		"unmanaged.network":  unmanaged.Render,
+		"link.service":       LinkService{Machine: "mycontainer", Program: "/usr/local/bin/nspawn-build", Verb: "hostlink"}.Render,
+		"link.conf":          LinkDropIn{"mycontainer"}.Render,
 		"machine.network":    MachineNetwork{prefix("192.168.200.200/24"), addr("192.168.200.1"), []netip.Addr{addr("9.9.9.9"), addr("2620:fe::fe")}}.Render,
 		"unresolved.network": MachineNetwork{Address: prefix("10.1.2.3/16"), Gateway: addr("10.1.0.1")}.Render,
 		"plain.nspawn":       Nspawn{Machine: "mycontainer"}.Render,
@@ -57,7 +62,10 @@ func rendered() map[string]func() ([]byte, error) {
 		}.Render,
 		"odd-tree.conf": LimitsDropIn{Machine: "mycontainer", Tree: `/srv/100% "odd" a\b/mycontainer`, Limits: spec.Limits{IOBandwidth: 1 << 20}}.Render,
 		"ssh_config": func() ([]byte, error) {
-			return SSHConfig([]SSHHost{{"mycontainer", addr("192.168.200.200")}, {"Web.example", addr("192.168.201.200")}})
+			return SSHConfig([]SSHHost{{Name: "mycontainer", Address: addr("192.168.200.200")}, {Name: "Web.example", Address: addr("192.168.201.200")}})
+		},
+		"ssh_config-alias": func() ([]byte, error) {
+			return SSHConfig([]SSHHost{{Name: "mycontainer", Address: addr("192.168.200.200"), Alias: true}})
 		},
 		"known_hosts": func() ([]byte, error) {
 			return KnownHosts([]KnownHost{{"mycontainer", addr("192.168.200.200"), []string{hostKey + " root@mycontainer\n"}}})

@@ -12,6 +12,9 @@ type HostNetwork struct {
 	Link           string       // the host's interface, from addr.LinkName
 	Address        netip.Prefix // the host's
 	SystemdVersion int          // the host's; 0 means unknown, taken as current
+	// Unmanaged keeps networkd away from the link: somebody else sees to it,
+	// and what systemd ships for such links is not to apply.
+	Unmanaged bool
 }
 
 var linkForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$`)
@@ -29,6 +32,10 @@ func (n HostNetwork) Render() ([]byte, error) {
 	f.set("Name", n.Link)
 	f.set("Driver", "veth")
 	f.in("Link")
+	if n.Unmanaged {
+		f.set("Unmanaged", "yes")
+		return f.render(n.Machine)
+	}
 	// The host is online without its machines: its boot does not wait for one.
 	f.set("RequiredForOnline", "no")
 	f.in("Network")

@@ -21,6 +21,7 @@ const suffix = ".nspawn"
 type SSHHost struct {
 	Name    string
 	Address netip.Addr
+	Alias   bool // by its plain name too
 }
 
 // KnownHost is a machine with the public host keys that we made for it, each
@@ -47,7 +48,11 @@ func SSHConfig(hosts []SSHHost) ([]byte, error) {
 		if err := checkHost(m.Name, m.Address); err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(&b, "\nHost %s %s%s\n", m.Address, m.Name, suffix)
+		fmt.Fprintf(&b, "\nHost %s %s%s", m.Address, m.Name, suffix)
+		if m.Alias {
+			b.WriteString(" " + m.Name)
+		}
+		b.WriteByte('\n')
 		for _, line := range []string{
 			"HostName " + m.Address.String(),
 			"User root",

@@ -24,7 +24,7 @@ func TestSSHGoesByTheMachinesKeyUnderEitherName(t *testing.T) {
 		}
 		t.Skip(err)
 	}
-	data, err := SSHConfig([]SSHHost{{"Web.example", netip.MustParseAddr("192.168.201.200")}})
+	data, err := SSHConfig([]SSHHost{{Name: "Web.example", Address: netip.MustParseAddr("192.168.201.200")}})
 	if err != nil {
 		t.Fatal(err)
 	}

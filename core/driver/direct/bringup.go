@@ -9,12 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/nspawn-build/nspawn-build/core/driver/leader"
-	"github.com/nspawn-build/nspawn-build/core/driver/veth"
 )
 
 // bringUp waits for the leader and sets up the host's end of its link.
@@ -27,7 +25,7 @@ func (s *supervisor) bringUp(ctx context.Context, n *nspawn) error {
 		return err
 	}
 	if s.machine.Interface != "" {
-		if err := s.connect(ctx); err != nil {
+		if err := s.link.Connect(ctx); err != nil {
 			return err
 		}
 	}
@@ -35,39 +33,6 @@ func (s *supervisor) bringUp(ctx context.Context, n *nspawn) error {
 		return err
 	}
 	s.report.say(news{Ready: true})
-	return nil
-}
-
-func (s *supervisor) connect(ctx context.Context) error {
-	link, address := s.machine.Interface, s.machine.HostSide
-	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if err := veth.Wait(wait, link); err != nil {
-		return err
-	}
-	if !address.IsValid() {
-		return nil // the machine's settings are somebody else's
-	}
-	// After a reboot the link is a new one.
-	if err := veth.Configure(link, address); err != nil {
-		return err
-	}
-	if s.networked {
-		return nil
-	}
-	s.networked = true
-	var causes []string
-	if address.Addr().Is4() {
-		for _, err := range []error{masquerade(s.machine.Name, link, address), s.startForwarding(ctx)} {
-			if err != nil {
-				causes = append(causes, err.Error())
-			}
-		}
-	}
-	if len(causes) > 0 {
-		s.report.say(news{Warning: fmt.Sprintf("%s can be reached from this host but cannot reach beyond it: %s",
-			s.machine.Name, strings.Join(causes, "; "))})
-	}
 	return nil
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
 	"github.com/nspawn-build/nspawn-build/core/driver/cgroup"
+	"github.com/nspawn-build/nspawn-build/core/hostlink"
 )
 
 // Verb is the hidden verb under which this program supervises a machine.
@@ -81,6 +82,19 @@ func (*Driver) Unenforced(m driver.Machine) []string {
 		host = cgroup.Host{}
 	}
 	return host.Unenforced(m.Limits, m.Tree)
+}
+
+func (d *Driver) hostlinks(warn func(string)) hostlink.Config {
+	return hostlink.Config{RuntimeDir: d.config.RuntimeDir, Warn: warn}
+}
+
+// linkOf is what a machine's link needs of this host, on which no networkd
+// configures it.
+func linkOf(m driver.Machine) hostlink.Link {
+	return hostlink.Link{
+		Machine: m.Name, Interface: m.Interface, HostSide: m.HostSide, Address: m.Address,
+		DNS: m.DNS, Publish: m.Publish, Egress: m.Egress, Builtin: true,
+	}
 }
 
 // files are the paths of one machine's runtime files.

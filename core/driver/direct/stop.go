@@ -13,6 +13,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/driver"
 	"github.com/nspawn-build/nspawn-build/core/driver/leftover"
 	"github.com/nspawn-build/nspawn-build/core/driver/veth"
+	"github.com/nspawn-build/nspawn-build/core/hostlink"
 )
 
 // killing is how long what was killed by force may take to be gone.
@@ -140,11 +141,12 @@ func (d *Driver) clean(ctx context.Context, m driver.Machine, grace time.Duratio
 			return err
 		}
 	}
-	errs := []error{g.Remove(ctx), leftover.Remove(m.Name), unmasquerade(m.Name)}
+	errs := []error{g.Remove(ctx), leftover.Remove(m.Name)}
 	if m.Interface != "" {
 		errs = append(errs, veth.Remove(m.Interface))
 	}
-	return errors.Join(append(errs, d.stopForwarding(ctx, m.Name))...)
+	// The rules last: as long as there is a link they hold.
+	return errors.Join(append(errs, hostlink.Remove(ctx, d.hostlinks(d.config.Warn), m.Name))...)
 }
 
 // removeAll removes the machine's runtime directory at once, for all to see:

@@ -15,6 +15,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/driver/console"
 	"github.com/nspawn-build/nspawn-build/core/driver/leader"
 	"github.com/nspawn-build/nspawn-build/core/driver/leftover"
+	"github.com/nspawn-build/nspawn-build/core/hostlink"
 )
 
 // exitReboot is the status by which systemd-nspawn, under --keep-unit, says
@@ -34,7 +35,7 @@ type supervisor struct {
 	report  *reporter
 	log     *console.Log
 
-	networked bool // masquerading and forwarding are set up
+	link *hostlink.Keeper // what this host does for the machine's network
 }
 
 // Supervise runs the machine of that name, which Start described in the
@@ -97,15 +98,43 @@ func (s *supervisor) run(ctx context.Context) (err error) {
 	stop := listen(ctx)
 	defer stop.ignore()
 
+	if s.link, err = s.openLink(ctx); err != nil {
+		return errors.Join(err, s.removeFiles(), s.log.Close())
+	}
+	kept, letGo := s.keepLink(ctx)
+
 	// The end of ctx is one of the wishes that stop knows of; it must not
 	// keep the machine from powering off in order.
 	life := context.WithoutCancel(ctx)
 	err = s.bootUntilOff(life, stop)
+	letGo()
+	<-kept
 
 	// Whatever ended it: nothing is left but the console.
 	last, cancel := context.WithTimeout(life, 2*killing)
 	defer cancel()
 	return errors.Join(err, s.clean(last, s.machine, 0), s.removeFiles(), s.log.Close())
+}
+
+// openLink puts the rules of the machine's network in place before there is
+// anything that could send a packet.
+func (s *supervisor) openLink(ctx context.Context) (*hostlink.Keeper, error) {
+	warn := func(message string) { s.report.say(news{Warning: message}) }
+	return hostlink.Open(ctx, s.hostlinks(warn), linkOf(s.machine))
+}
+
+// keepLink looks after them until the machine is off.
+func (s *supervisor) keepLink(ctx context.Context) (kept <-chan struct{}, letGo func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.link.Keep(ctx)
+	}()
+	return done, func() {
+		cancel()
+		s.link.Close()
+	}
 }
 
 // bootUntilOff boots the machine, and again as often as it reboots.

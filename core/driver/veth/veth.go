@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -89,8 +90,8 @@ func find(name string) (netlink.Link, error) {
 	}
 }
 
-// Configure gives the link the address and brings it up. Doing so twice is no
-// error.
+// Configure gives the link the address and brings it up. Where it has it
+// already nothing is done, and nothing announced.
 func Configure(name string, address netip.Prefix) error {
 	link, err := find(name)
 	if err != nil {
@@ -98,6 +99,9 @@ func Configure(name string, address netip.Prefix) error {
 	}
 	if link.Type() != "veth" {
 		return fmt.Errorf("the link %s is of kind %s, not veth: it is not a machine's", name, link.Type())
+	}
+	if configured(link, address) {
+		return nil
 	}
 	a, err := netlink.ParseAddr(address.String())
 	if err != nil {
@@ -110,6 +114,22 @@ func Configure(name string, address netip.Prefix) error {
 		return fmt.Errorf("bringing the link %s up: %w", name, err)
 	}
 	return nil
+}
+
+func configured(link netlink.Link, address netip.Prefix) bool {
+	if link.Attrs().Flags&net.FlagUp == 0 {
+		return false
+	}
+	addrs, err := netlink.AddrList(link, unix.AF_INET)
+	if err != nil {
+		return false
+	}
+	for _, a := range addrs {
+		if bits, _ := a.Mask.Size(); a.IP.Equal(address.Addr().AsSlice()) && bits == address.Bits() {
+			return true
+		}
+	}
+	return false
 }
 
 // Remove removes the link where a machine that was killed left it behind. A
