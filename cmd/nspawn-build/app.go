@@ -77,6 +77,7 @@ func newApp(s streams) *app {
 			a.completionCommand(),
 			a.manCommand(),
 			a.superviseCommand(),
+			a.hostlinkCommand(),
 			a.holdStillCommand(),
 			a.pluginLockCommand(),
 		},

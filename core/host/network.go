@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -118,6 +119,15 @@ func (b *Bus) ReloadNetwork(ctx context.Context) error {
 	o := b.conn.Object(network1, "/org/freedesktop/network1")
 	if err := o.CallWithContext(ctx, network1+".Manager.Reload", dbus.FlagNoAutoStart).Err; err != nil {
 		return fmt.Errorf("networkctl reload: %w", err)
+	}
+	return nil
+}
+
+// ReloadRunningNetwork is ReloadNetwork where that runs, and nothing else.
+func (b *Bus) ReloadRunningNetwork(ctx context.Context) error {
+	var none dbus.Error
+	if err := b.ReloadNetwork(ctx); !errors.As(err, &none) || none.Name != "org.freedesktop.DBus.Error.NameHasNoOwner" {
+		return err
 	}
 	return nil
 }

@@ -139,10 +139,11 @@ func withForwarding(ctx context.Context, dir string, f func() error) (err error)
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	// The directory goes with the last that uses it, which may be now.
-	for err = fs.ErrNotExist; errors.Is(err, fs.ErrNotExist) && ctx.Err() == nil; {
-		err = withLocked(ctx, dir, f)
+	for {
+		if err = withLocked(ctx, dir, f); !errors.Is(err, fs.ErrNotExist) || ctx.Err() != nil {
+			return err
+		}
 	}
-	return err
 }
 
 // withLocked locks the directory itself, so that no lock file is left behind.

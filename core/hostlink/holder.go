@@ -17,8 +17,8 @@ import (
 // holder names who has a port of this host, as far as that can be told.
 func holder(p spec.Publish) string {
 	const somebody = "another program of this host"
-	inodes := socketsAt("/proc/net/"+p.Protocol, p)
-	inodes = append(inodes, socketsAt("/proc/net/"+p.Protocol+"6", p)...)
+	inodes := socketsAt("/proc/thread-self/net/"+p.Protocol, p)
+	inodes = append(inodes, socketsAt("/proc/thread-self/net/"+p.Protocol+"6", p)...)
 	if len(inodes) == 0 {
 		return somebody
 	}

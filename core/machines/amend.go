@@ -26,7 +26,7 @@ const amendEntry = "spec"
 
 // amend finds what differs between a record and what is wanted, and returns the
 // record as it is to be. Nothing is written.
-func (h *House) amend(rec *store.Record, w Wanted, made *making) (*store.Record, error) {
+func (h *House) amend(ctx context.Context, rec *store.Record, w Wanted, made *making) (*store.Record, error) {
 	m := rec.Machine()
 	all := spec.Diff(m.Spec, w.Spec)
 	if len(all) == 0 {
@@ -55,6 +55,9 @@ func (h *House) amend(rec *store.Record, w Wanted, made *making) (*store.Record,
 		if err != nil {
 			return nil, err
 		}
+	}
+	if err := h.reachableStill(ctx, m.Spec.Network, &next); err != nil {
+		return nil, err
 	}
 	made.before, made.differences = m, all
 	return h.Store.NewRecord(next), nil

@@ -212,7 +212,7 @@ func (h *House) prepare(ctx context.Context, w *Wanted, kind spec.Driver) (*stor
 		if err := otherOrigin(rec.Machine(), *w); err != nil {
 			return nil, nil, err
 		}
-		if rec, err = h.amend(rec, *w, made); err != nil {
+		if rec, err = h.amend(ctx, rec, *w, made); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -232,12 +232,19 @@ func (h *House) prepare(ctx context.Context, w *Wanted, kind spec.Driver) (*stor
 		}
 	}
 	if rec.Machine().Clone != nil {
-		return rec, made, h.askOrigin(ctx, rec, *w, made)
+		err = h.askOrigin(ctx, rec, *w, made)
+	} else {
+		err = h.inTurn(ctx, func() (err error) {
+			made.origin, err = h.askPlugin(ctx, w.Spec)
+			return err
+		})
 	}
-	err = h.inTurn(ctx, func() (err error) {
-		made.origin, err = h.askPlugin(ctx, w.Spec)
-		return err
-	})
+	if err != nil || !fresh {
+		return rec, made, err
+	}
+	if rec, err = h.reachable(ctx, rec); err != nil {
+		return nil, nil, errors.Join(err, made.done())
+	}
 	return rec, made, err
 }
 

@@ -147,6 +147,9 @@ func (h *House) place(m *store.Machine) error {
 			Hint:    "choose a name that differs in its first 11 characters",
 		}}
 	}
+	if err := publishedByOthers(m, all); err != nil {
+		return err
+	}
 	taken, err := host.Taken(func(link string) bool { return links[link] || link == m.Interface })
 	if err != nil {
 		return err

@@ -156,7 +156,6 @@ func (h *House) assemble(rec *store.Record, making *making) (stages.All, error) 
 		Network: &stages.Network{
 			Record: rec, Files: h.Files, Exclusive: h.exclusive, SystemdVersion: h.Host.SystemdVersion,
 			Machines:       h.Store.List,
-			Reload:         h.onBus(m.Driver, (*host.Bus).ReloadNetwork),
 			ReloadResolver: h.onBus(m.Driver, (*host.Bus).ReloadResolver),
 		},
 		Settings: &stages.Settings{
@@ -171,6 +170,7 @@ func (h *House) assemble(rec *store.Record, making *making) (stages.All, error) 
 		Enable: &stages.Enable{Record: rec, Files: h.Files, Exclusive: h.exclusive, Units: h.unitFiles(m.Driver)},
 	}
 	all.Boot.Ready = all.Settings.Ready
+	h.assembleNetwork(all.Network, m)
 	if making == nil {
 		return all, nil
 	}

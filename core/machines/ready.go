@@ -28,6 +28,11 @@ func (h *House) ready(ctx context.Context, s *spec.Spec) (spec.Driver, error) {
 		if err := h.systemdReady(ctx, s.Network); err != nil {
 			return "", err
 		}
+	} else if s.Network.Host == spec.HostNetworkNetworkd {
+		return "", spec.Invalid{{
+			Field: "network.host", Value: string(s.Network.Host), Problem: "goes with the systemd driver alone",
+			Hint: "leave --host-network out: the direct driver configures the link itself",
+		}}
 	} else if s.Network.DNS.Mode == spec.DNSHost && !s.Network.Private {
 		return "", &HostError{
 			"--dns host needs a host whose PID 1 is systemd, with systemd-resolved",
@@ -59,20 +64,20 @@ func (h *House) systemdReady(ctx context.Context, n spec.Network) (err error) {
 		return &HostError{err.Error(), "start the system bus: systemctl start dbus"}
 	}
 	defer func() { err = errors.Join(err, bus.Close()) }()
-	var need []string
-	if !n.Private {
-		need = append(need, "systemd-networkd.service")
+	need := map[string]string{} // and what does without
+	if n.Host == spec.HostNetworkNetworkd && !n.Private {
+		need[networkdUnit] = "--host-network builtin"
 	}
 	if n.DNS.Mode == spec.DNSHost && !n.Private {
-		need = append(need, "systemd-resolved.service")
+		need["systemd-resolved.service"] = "--dns auto"
 	}
-	for _, unit := range need {
+	for unit, without := range need {
 		active, err := bus.UnitActive(ctx, unit)
 		if err != nil {
 			return err
 		}
 		if !active {
-			return &HostError{unit + " does not run on this host", "start it: systemctl enable --now " + unit}
+			return &HostError{unit + " does not run on this host", "start it: systemctl enable --now " + unit + ", or use " + without}
 		}
 	}
 	return nil

@@ -89,6 +89,25 @@ func (o owners) open(path string) (*os.File, error) {
 	return at, nil
 }
 
+// CheckProgram returns a *RefusedError unless path is a program that nobody but
+// root can change, nor what leads to it.
+func CheckProgram(path string) error {
+	root := owners{0}
+	f, err := root.open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	if reason := root.check(&st); reason != "" {
+		return &RefusedError{Path: path, Reason: reason}
+	}
+	return nil
+}
+
 // step opens name in the directory at, after a look at who may change at.
 func (o owners) step(at *os.File, name, whole string) (*os.File, *unix.Stat_t, error) {
 	var dir, st unix.Stat_t

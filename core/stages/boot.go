@@ -86,7 +86,12 @@ func (b *Boot) Apply(ctx context.Context) (err error) {
 		Name: m.Name, Driver: b.Driver, Interface: m.Interface, Address: m.Address.Addr(),
 		HostKey: hostKey, Logins: b.logins(m, probe),
 	}
-	if m.Facts != nil {
+	switch {
+	case m.Spec.Network.Egress == spec.EgressNone:
+		b.Tell(pipeline.Event{
+			Stage: b.Name(), Kind: pipeline.Progress, Text: "no name is resolved", Item: "--egress none closes DNS too, on purpose",
+		})
+	case m.Facts != nil:
 		target.ProbeHost = m.Facts.ProbeHost
 	}
 	return crowded(readiness.Prove(ctx, target, b.report))

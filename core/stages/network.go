@@ -28,9 +28,16 @@ type Network struct {
 	SystemdVersion int
 	// Machines lists every machine on record: those that ssh is told of.
 	Machines func() ([]store.Machine, error)
+	// Unmanaged has a file keep networkd away from a link that we configure
+	// ourselves: on every host with systemd, where networkd may be started
+	// at any time.
+	Unmanaged bool
 	// Reload makes the host's networkd read its files again; nil where
-	// networkd is not asked to do anything.
+	// networkd does not run.
 	Reload func(ctx context.Context) error
+	// Link has systemd keep what this host does for the link; nil where that
+	// is not its task.
+	Link *LinkUnit
 	// ReloadResolver makes the host's resolved read its files again.
 	ReloadResolver func(ctx context.Context) error
 }
@@ -93,7 +100,7 @@ func (n *Network) Check(context.Context) ([]pipeline.Change, error) {
 			changes = append(changes, pipeline.Change{Action: "create", Subject: f.path, Detail: f.detail})
 		}
 	}
-	return changes, nil
+	return n.checkAlias(changes)
 }
 
 // Apply writes it all.
@@ -125,6 +132,9 @@ func (n *Network) Apply(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := n.addAlias(); err != nil {
+			return err
+		}
 		return n.reload(ctx, true)
 	})
 }
@@ -154,6 +164,9 @@ func (n *Network) Undo(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := n.removeAlias(); err != nil {
+			return err
+		}
 		return n.reload(ctx, changed)
 	})
 }
@@ -167,20 +180,33 @@ func (n *Network) leave(going bool) error {
 }
 
 func (n *Network) reload(ctx context.Context, changed bool) error {
-	if n.Reload == nil || !changed || n.Record.Machine().Spec.Network.Private {
+	if !changed || n.Record.Machine().Spec.Network.Private {
 		return nil
+	}
+	if n.Link != nil {
+		if err := n.Link.Reload(ctx); err != nil {
+			return err
+		}
 	}
 	if n.usesStub() {
 		if err := n.ReloadResolver(ctx); err != nil {
 			return err
 		}
 	}
+	if n.Reload == nil || !n.hasNetworkFile() {
+		return nil
+	}
 	return n.Reload(ctx)
+}
+
+// hasNetworkFile tells whether networkd is told anything of the link.
+func (n *Network) hasNetworkFile() bool {
+	return n.Unmanaged || !n.Record.Machine().Builtin()
 }
 
 // usesStub says that the machine asks the host's own resolver.
 func (n *Network) usesStub() bool {
-	return n.Reload != nil && n.Record.Machine().Spec.Network.DNS.Mode == spec.DNSHost
+	return n.ReloadResolver != nil && n.Record.Machine().Spec.Network.DNS.Mode == spec.DNSHost
 }
 
 // wishes lists what is wanted in the tree.
@@ -245,23 +271,9 @@ func (n *Network) hostFiles(leaving bool) ([]hostFile, error) {
 		{sshConfig, config, "ssh " + m.Name + ".nspawn", shared},
 		{knownHosts, known, "the machine's host key", shared},
 	}
-	if n.Reload == nil {
-		return files, nil
-	}
-	network, err := unitfile.HostNetwork{
-		Machine: m.Name, Link: m.Interface, Address: m.HostSide, SystemdVersion: n.SystemdVersion,
-	}.Render()
+	own, err := n.ownFiles(m)
 	if err != nil {
 		return nil, err
-	}
-	ours := func(c []byte) bool { return unitfile.Made(c, m.Name) }
-	own := []hostFile{{hostNetworkPath(m.Name), network, m.HostSide.String(), ours}}
-	if n.usesStub() {
-		stub, err := unitfile.ResolvedStub{Machine: m.Name, Address: m.HostSide.Addr()}.Render()
-		if err != nil {
-			return nil, err
-		}
-		own = append(own, hostFile{resolvedPath(m.Name), stub, "the host's resolver answers the machine", ours})
 	}
 	if leaving {
 		for i := range own {
@@ -269,6 +281,33 @@ func (n *Network) hostFiles(leaving bool) ([]hostFile, error) {
 		}
 	}
 	return append(own, files...), nil
+}
+
+// ownFiles lists those that are about this machine alone.
+func (n *Network) ownFiles(m store.Machine) ([]hostFile, error) {
+	ours := func(c []byte) bool { return unitfile.Made(c, m.Name) }
+	var own []hostFile
+	if n.hasNetworkFile() {
+		network, err := unitfile.HostNetwork{
+			Machine: m.Name, Link: m.Interface, Address: m.HostSide, SystemdVersion: n.SystemdVersion, Unmanaged: m.Builtin(),
+		}.Render()
+		if err != nil {
+			return nil, err
+		}
+		own = append(own, hostFile{hostNetworkPath(m.Name), network, m.HostSide.String(), ours})
+	}
+	if n.usesStub() {
+		stub, err := unitfile.ResolvedStub{Machine: m.Name, Address: m.HostSide.Addr()}.Render()
+		if err != nil {
+			return nil, err
+		}
+		own = append(own, hostFile{resolvedPath(m.Name), stub, "the host's resolver answers the machine", ours})
+	}
+	if n.Link == nil {
+		return own, nil
+	}
+	units, err := n.Link.files(m, ours)
+	return append(own, units...), err
 }
 
 // sshFiles renders what ssh is told of all machines.
@@ -290,7 +329,7 @@ func (n *Network) sshFiles(m store.Machine, leaving bool) (config, known []byte,
 	var hosts []unitfile.SSHHost
 	var keys []unitfile.KnownHost
 	for _, o := range all {
-		hosts = append(hosts, unitfile.SSHHost{Name: o.Name, Address: o.Address.Addr()})
+		hosts = append(hosts, unitfile.SSHHost{Name: o.Name, Address: o.Address.Addr(), Alias: o.Spec.Network.Alias})
 		keys = append(keys, unitfile.KnownHost{Name: o.Name, Address: o.Address.Addr(), Keys: []string{o.HostKey}})
 	}
 	if config, err = unitfile.SSHConfig(hosts); err != nil {

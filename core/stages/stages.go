@@ -75,6 +75,9 @@ const (
 	dirResolved = "/etc/systemd/resolved.conf.d"
 	sshConfig   = "/etc/ssh/ssh_config.d/50-nspawn-build.conf"
 	knownHosts  = unitfile.KnownHostsPath
+
+	// HostsPath is where this host's names of machines are.
+	HostsPath = "/etc/hosts"
 )
 
 // errNoTree says that the tree is not made yet: everything in it is a change.

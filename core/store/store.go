@@ -51,12 +51,15 @@ type Machine struct {
 	Spec spec.Spec `json:"spec"`
 
 	// What was left open by the spec and decided when the machine was made.
-	Driver         spec.Driver  `json:"driver"`
-	Interface      string       `json:"interface"` // the host's end of the link
-	HostSide       netip.Prefix `json:"hostSide"`  // the host's address there
-	Address        netip.Prefix `json:"address"`   // the machine's
-	DNS            []netip.Addr `json:"dns,omitempty"`
-	AuthorizedKeys []string     `json:"authorizedKeys,omitempty"`
+	Driver    spec.Driver  `json:"driver"`
+	Interface string       `json:"interface"` // the host's end of the link
+	HostSide  netip.Prefix `json:"hostSide"`  // the host's address there
+	Address   netip.Prefix `json:"address"`   // the machine's
+	DNS       []netip.Addr `json:"dns,omitempty"`
+	// HostNetwork is what configures the host's end; empty in records of
+	// earlier versions, for what their driver did.
+	HostNetwork    spec.HostNetwork `json:"hostNetwork,omitempty"`
+	AuthorizedKeys []string         `json:"authorizedKeys,omitempty"`
 
 	Tree    Tree       `json:"tree"`
 	HostKey string     `json:"hostKey,omitempty"` // public, as in known_hosts
@@ -225,6 +228,15 @@ func removeEmpty(dir string) error {
 
 // Expired reports whether the machine was no longer wanted at that moment.
 func (m Machine) Expired(at time.Time) bool { return !m.Expires.IsZero() && !at.Before(m.Expires) }
+
+// Builtin tells whether this program itself configures the host's end of the
+// machine's link.
+func (m Machine) Builtin() bool {
+	if m.HostNetwork == spec.HostNetworkAuto {
+		return m.Driver == spec.DriverDirect
+	}
+	return m.HostNetwork == spec.HostNetworkBuiltin
+}
 
 // Password is the kind of password that was asked for.
 func (m Machine) Password() spec.PasswordKind { return m.Spec.Access.Password }

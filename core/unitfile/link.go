@@ -22,9 +22,9 @@ var (
 	verbForm    = regexp.MustCompile(`^[a-z-]+$`)
 )
 
-// NotReady is the exit status by which the program says that trying again would
-// be of no use.
-const NotReady = "3"
+// hopeless are the exit statuses by which the program says that trying again
+// would be of no use: the host is not ready, or there is no such machine.
+const hopeless = "3 9"
 
 // Render returns the file.
 func (s LinkService) Render() ([]byte, error) {
@@ -50,7 +50,7 @@ func (s LinkService) Render() ([]byte, error) {
 	// The rules hold without it; published ports over loopback do not.
 	f.set("Restart", "on-failure")
 	f.set("RestartSec", "1")
-	f.set("RestartPreventExitStatus", NotReady)
+	f.set("RestartPreventExitStatus", hopeless)
 	// Rules, addresses and ports below 1024, and no more of the host.
 	f.set("CapabilityBoundingSet", "CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_SYS_PTRACE CAP_DAC_READ_SEARCH")
 	f.set("NoNewPrivileges", "yes")

@@ -3,7 +3,6 @@ package direct
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -273,16 +272,6 @@ func TestSupervisorsLastWordDecides(t *testing.T) {
 				t.Errorf("warnings (-want +got):\n%s", diff)
 			}
 		})
-	}
-}
-
-func TestRuleIsForTheSubnetLeavingByAnotherLink(t *testing.T) {
-	// Its text is checked against nft in the integration test; here, that
-	// the host's own address in the prefix does not narrow it.
-	a := masqueradeRule("ve-box", netip.MustParsePrefix("192.168.200.1/24"))
-	b := masqueradeRule("ve-box", netip.MustParsePrefix("192.168.200.0/24"))
-	if diff := cmp.Diff(a, b); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

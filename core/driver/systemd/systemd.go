@@ -77,10 +77,14 @@ func (b *bus) status(ctx context.Context, name string) (driver.Status, error) {
 // Console returns the end of what the unit's processes wrote to the journal:
 // systemd-nspawn itself, and through it the machine.
 func (Driver) Console(ctx context.Context, name string, lines int) ([]string, error) {
+	return journalOf(ctx, Unit(name), lines)
+}
+
+func journalOf(ctx context.Context, unit string, lines int) ([]string, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "journalctl", "--quiet", "--no-pager", "--output=cat",
-		"--lines="+strconv.Itoa(lines), "_SYSTEMD_UNIT="+Unit(name))
+		"--lines="+strconv.Itoa(lines), "_SYSTEMD_UNIT="+unit)
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
 	if err != nil {
@@ -88,7 +92,7 @@ func (Driver) Console(ctx context.Context, name string, lines int) ([]string, er
 		if errors.As(err, &exit) {
 			err = fmt.Errorf("%w: %s", err, console.Reason(console.Lines(string(exit.Stderr))))
 		}
-		return nil, fmt.Errorf("reading the journal of %s: %w", Unit(name), err)
+		return nil, fmt.Errorf("reading the journal of %s: %w", unit, err)
 	}
 	return console.Last(console.Lines(string(out)), lines), nil
 }
