@@ -1,3 +1,5 @@
+//go:build integration
+
 package hostlink
 
 import (
@@ -20,9 +22,9 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/spec"
 )
 
-// patience is for what is to be answered; what is not to be is waited for
-// shorter, after something else was answered on the same way.
-const patience = 300 * time.Millisecond
+// patience is how long an answer is waited for: on a busy machine a new link
+// takes a moment to carry.
+const patience = 2 * time.Second
 
 func now() time.Time { return time.Now() }
 
@@ -402,29 +404,6 @@ func TestAPortThatSomebodyHasIsNotPublished(t *testing.T) {
 	}
 	if out, err := exec.Command("nft", "list", "tables").CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("left behind: %s, %v", out, err)
-	}
-}
-
-func TestSocketsOfTheKernelsListAreRead(t *testing.T) {
-	const v4 = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4242 1 0 100 0"
-	const v6 = "   1: 0000000000000000FFFF00000100007F:1F90 0:0 0A 00000000:00000000 00:00000000 00000000     0        0 4343 1 0"
-	at := netip.MustParseAddr
-	for _, c := range []struct {
-		line string
-		p    spec.Publish
-		want string
-	}{
-		{v4, spec.Publish{Protocol: "tcp", Host: 8080}, "4242"},
-		{v4, spec.Publish{Protocol: "tcp", Host: 8080, Address: at("127.0.0.1")}, "4242"},
-		{v4, spec.Publish{Protocol: "tcp", Host: 8080, Address: at("192.0.2.1")}, ""},
-		{v4, spec.Publish{Protocol: "tcp", Host: 8081}, ""},
-		{v6, spec.Publish{Protocol: "tcp", Host: 8080, Address: at("127.0.0.1")}, "4343"},
-		{strings.Replace(v4, " 0A ", " 06 ", 1), spec.Publish{Protocol: "tcp", Host: 8080}, ""},
-		{"  sl  local_address rem_address   st", spec.Publish{Protocol: "tcp", Host: 8080}, ""},
-	} {
-		if got, _ := boundTo(c.line, c.p); got != c.want {
-			t.Errorf("%q for %s: %q, want %q", c.line, c.p, got, c.want)
-		}
 	}
 }
 
