@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,22 +115,52 @@ func TestWhatAHostLacksIsInstalledByItsOwnPackageManager(t *testing.T) {
 	}
 }
 
-// TestAHostWithoutNetworkdRunsMachinesDirectly is what the quickstart does where
-// another program has the host's network.
-func TestAHostWithoutNetworkdRunsMachinesDirectly(t *testing.T) {
+// TestAHostWithoutNetworkdRunsMachines is what the quickstart does where another
+// program has the host's network.
+func TestAHostWithoutNetworkdRunsMachines(t *testing.T) {
 	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	h.MustRun(t, "systemctl", "stop", "systemd-networkd.socket", "systemd-networkd.service")
 	before := h.Snapshot(t)
-	r := want(t, exitHost, h.Run(t, fixture("box")...))
-	if !strings.Contains(r.Stderr, "systemd-networkd.service does not run") {
+	networkdIsOff := func() {
+		t.Helper()
+		if r := h.Run(t, "systemctl", "is-active", "systemd-networkd.service"); r.Exit == 0 {
+			t.Errorf("networkd was started: %s", r)
+		}
+	}
+	dns := []string{"--dns", testhost.OutsideAddress} // networkd knew it for the host
+	r := want(t, exitHost, h.Run(t, fixture("box", "--host-network", "networkd")...))
+	if !strings.Contains(r.Stderr, "systemd-networkd.service does not run") || !strings.Contains(r.Stderr, "--host-network builtin") {
 		t.Errorf("it does not say why: %s", r)
 	}
-	m := create(t, h, fixture("box", "--driver", "direct", "--dns", testhost.OutsideAddress)...) // networkd knew it for the host
-	checkMachine(t, h, m)
-	if r := h.Run(t, "systemctl", "is-active", "systemd-networkd.service"); r.Exit == 0 {
-		t.Errorf("networkd was started: %s", r)
-	}
-	destroy(t, h, "box")
 	nothingLeft(t, h, before)
+	for _, more := range [][]string{nil, {"--host-network", "builtin"}, {"--driver", "direct"}} {
+		r := want(t, exitDone, h.Run(t, fixture("box", slices.Concat(dns, more, []string{"--output", "json"})...)...))
+		if told := strings.Count(r.Stderr, "systemd-networkd.service does not run"); told != len(dns)/2-min(len(more), 1) {
+			t.Errorf("%q: it is told %d times that networkd does not run: %s", more, told, r)
+		}
+		m := read(t, r)
+		checkMachine(t, h, m)
+		networkdIsOff()
+		destroy(t, h, "box")
+		nothingLeft(t, h, before)
+	}
+	networkdIsOff()
+}
+
+// TestNetworkdLeavesABuiltinLinkAlone is about a host on which both could.
+func TestNetworkdLeavesABuiltinLinkAlone(t *testing.T) {
+	h := installFixture(t, testhost.Start(t, testhost.Options{}))
+	before := h.Snapshot(t)
+	for _, more := range [][]string{{"--host-network", "builtin"}, {"--driver", "direct"}} {
+		m := create(t, h, fixture("box", more...)...)
+		checkMachine(t, h, m)
+		if got := h.MustRun(t, "networkctl", "--no-pager", "list", "ve-box"); !strings.Contains(got, "unmanaged") {
+			t.Errorf("%q: networkd manages the link: %s", more, got)
+		}
+		h.MustRun(t, "systemctl", "restart", "systemd-networkd.service")
+		checkMachine(t, h, m)
+		destroy(t, h, "box")
+		nothingLeft(t, h, before)
+	}
 }

@@ -74,7 +74,12 @@ type created struct {
 // create makes a machine and returns what is said of it.
 func create(t *testing.T, h *testhost.Host, args ...string) created {
 	t.Helper()
-	r := want(t, exitDone, h.Run(t, append(args, "--output", "json")...))
+	return read(t, want(t, exitDone, h.Run(t, append(args, "--output", "json")...)))
+}
+
+// read reads what create printed.
+func read(t *testing.T, r testhost.Result) created {
+	t.Helper()
 	var c created
 	if err := json.Unmarshal([]byte(r.Stdout), &c); err != nil {
 		t.Fatalf("create did not print JSON: %v: %s", err, r)

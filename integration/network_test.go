@@ -1,0 +1,288 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/nspawn-build/nspawn-build/integration/testhost"
+)
+
+// answering is a program that answers on a port, by TCP over IPv4 and IPv6 and
+// by UDP, with the address of who asked. Perl is in every Debian.
+const answering = `
+use strict; use Socket qw(:all);
+my $port = $ARGV[0];
+socket(my $t, AF_INET6, SOCK_STREAM, 0) or die $!;
+setsockopt($t, SOL_SOCKET, SO_REUSEADDR, 1); setsockopt($t, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+bind($t, pack_sockaddr_in6($port, inet_pton(AF_INET6, "::"))) or die $!;
+listen($t, 64) or die $!;
+socket(my $u, AF_INET, SOCK_DGRAM, 0) or die $!;
+bind($u, pack_sockaddr_in($port, INADDR_ANY)) or die $!;
+$| = 1; print "ready\n";
+if (fork()) {
+	while (my $from = accept(my $c, $t)) {
+		my ($p, $a) = unpack_sockaddr_in6($from);
+		my $text = inet_ntop(AF_INET6, $a); $text =~ s/^::ffff://;
+		print $c "$text\n"; close $c;
+	}
+} else {
+	while (my $from = recv($u, my $b, 100, 0)) {
+		my ($p, $a) = unpack_sockaddr_in($from);
+		send($u, inet_ntoa($a) . "\n", 0, $from);
+	}
+}`
+
+// probing tries, all at once, what its arguments say and prints those that
+// answer: tcp/ADDRESS/PORT, udp/ADDRESS/PORT or icmp/ADDRESS.
+const probing = `
+use strict; use Socket qw(:all);
+my @kids;
+for my $what (@ARGV) {
+	my $pid = fork();
+	if ($pid) { push @kids, [$pid, $what]; next }
+	alarm 4; # the end of the probe
+	my ($proto, $address, $port) = split m{/}, $what;
+	my ($err, $to) = getaddrinfo($address, $port // 0, {flags => AI_NUMERICHOST, socktype => SOCK_STREAM});
+	exit 1 if $err;
+	if ($proto eq "tcp") {
+		socket(my $s, $to->{family}, SOCK_STREAM, 0) or exit 1;
+		connect($s, $to->{addr}) or exit 1;
+		exit(defined(readline $s) ? 0 : 1);
+	}
+	my $icmp = $proto eq "icmp";
+	socket(my $s, AF_INET, $icmp ? SOCK_RAW : SOCK_DGRAM, $icmp ? IPPROTO_ICMP : 0) or exit 1;
+	connect($s, $to->{addr}) or exit 1;
+	my $echo = pack("CCnnn", 8, 0, 0, 0x1234, 1);
+	my $sum = 0x0800 + 0x1234 + 1; $sum = ~($sum + ($sum >> 16)) & 0xffff;
+	send($s, $icmp ? pack("CCnnn", 8, 0, $sum, 0x1234, 1) : "?", 0) or exit 1;
+	while (1) {
+		defined(recv($s, my $b, 1500, 0)) or exit 1;
+		exit 0 unless $icmp;
+		exit 0 if ord(substr($b, 20, 1)) == 0;
+	}
+}
+for (@kids) { waitpid($_->[0], 0); print "$_->[1]\n" if $? == 0 }
+exit 0`
+
+// reached lists, of what a machine tries, what answers.
+func reached(t *testing.T, h *testhost.Host, machine string, targets ...string) []string {
+	t.Helper()
+	r := want(t, exitDone, h.Run(t, slices.Concat([]string{"nspawn-build", "exec", machine, "--", "perl", "-e", probing, "--"}, targets)...))
+	return strings.Fields(r.Stdout)
+}
+
+// answer starts a program on the host that answers on a port.
+func answer(t *testing.T, h *testhost.Host, port string) {
+	t.Helper()
+	p := h.Start(t, testhost.Command{Args: []string{"perl", "-e", answering, port}})
+	if !p.Await(p.Stdout, time.Minute, func(text string) bool { return strings.Contains(text, "ready") }) {
+		t.Fatalf("nothing answers on the host: %s%s", p.Stdout, p.Stderr)
+	}
+}
+
+// answerInside does the same in a machine.
+func answerInside(t *testing.T, h *testhost.Host, machine, port string) {
+	t.Helper()
+	p := h.Start(t, testhost.Command{Args: []string{"nspawn-build", "exec", machine, "--", "perl", "-e", answering, port}})
+	if !p.Await(p.Stdout, time.Minute, func(text string) bool { return strings.Contains(text, "ready") }) {
+		t.Fatalf("nothing answers in %s: %s%s", machine, p.Stdout, p.Stderr)
+	}
+}
+
+// hostSide is the host's address on a machine's link.
+func hostSide(m created) string { return m.Address.Prev().String()[:strings.LastIndex(m.Address.String(), ".")] + ".1" }
+
+func TestAMachineReachesTheInternetAndNothingElse(t *testing.T) {
+	const port = testhost.EchoPort
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			h := installFixture(t, kind.start(t, testhost.Options{}))
+			h.Internet(t)
+			before := h.Snapshot(t)
+			answer(t, h, port)
+			other := create(t, h, fixture("other")...)
+			open := create(t, h, fixture("open")...)
+			net := create(t, h, fixture("net", "--egress", "internet")...)
+			none := want(t, exitDone, h.Run(t, fixture("none", "--egress", "none")...))
+			if !strings.Contains(none.Stderr, "on purpose") {
+				t.Errorf("it does not say that no name is resolved: %s", none)
+			}
+			answerInside(t, h, "other", port)
+			targets := func(m created) []string {
+				host := hostSide(m)
+				return []string{
+					"tcp/" + testhost.InternetAddress + "/" + port, "udp/" + testhost.InternetAddress + "/" + port, "icmp/" + testhost.InternetAddress,
+					"tcp/" + testhost.OutsideAddress + "/" + port, "udp/" + testhost.OutsideAddress + "/" + port, "icmp/" + testhost.OutsideAddress,
+					"tcp/" + testhost.MetadataAddress + "/" + port, "icmp/" + testhost.MetadataAddress,
+					"tcp/" + host + "/" + port, "udp/" + host + "/" + port, "icmp/" + host,
+					"tcp/" + testhost.HostAddress + "/" + port, "udp/" + testhost.HostAddress + "/" + port, "icmp/" + testhost.HostAddress,
+					"tcp/" + hostSide(other) + "/" + port,
+					"tcp/" + other.Address.String() + "/" + port, "udp/" + other.Address.String() + "/" + port, "icmp/" + other.Address.String(),
+					"tcp/fd77::1/" + port,
+				}
+			}
+			all := targets(net)
+			for _, name := range []string{"open", "net", "none"} {
+				// An address of its own on the link, as a root inside can give it.
+				h.MustRun(t, "ip", "-6", "address", "add", "fd77::1/64", "dev", "ve-"+name, "nodad")
+				h.MustRun(t, "nspawn-build", "exec", name, "--", "ip", "-6", "address", "add", "fd77::2/64", "dev", "host0", "nodad")
+				got := reached(t, h, name, targets(map[string]created{"open": open, "net": net, "none": {Address: net.Address}}[name])...)
+				wanted := map[string][]string{"open": targets(open), "net": all[:3], "none": nil}[name]
+				if diff := cmp.Diff(wanted, got); diff != "" {
+					t.Errorf("%s reaches (-want +got):\n%s", name, diff)
+				}
+				h.MustRun(t, "ip", "-6", "address", "del", "fd77::1/64", "dev", "ve-"+name)
+			}
+			// Its name server answers, at the LAN neighbour that is closed otherwise.
+			if r := h.Run(t, "nspawn-build", "exec", "net", "--", "getent", "hosts", testhost.OutsideName); !strings.Contains(r.Stdout, testhost.OutsideAddress) {
+				t.Errorf("no name is resolved: %s", r)
+			}
+			if r := h.Run(t, "nspawn-build", "exec", "none", "--", "timeout", "5", "getent", "hosts", testhost.OutsideName); r.Exit == 0 {
+				t.Errorf("with egress none a name is resolved: %s", r)
+			}
+			// A reboot from inside changes none of it.
+			h.MustRun(t, "nspawn-build", "exec", "net", "--", "systemctl", "reboot")
+			h.Eventually(t, time.Minute, "sh", "-c", "ssh "+strings.Join(sshOptions, " ")+" net.nspawn systemctl is-system-running --wait")
+			if diff := cmp.Diff(all[:3], reached(t, h, "net", all...)); diff != "" {
+				t.Errorf("after a reboot it reaches (-want +got):\n%s", diff)
+			}
+			for _, name := range []string{"other", "open", "net", "none"} {
+				destroy(t, h, name)
+			}
+			_ = before
+		})
+	}
+}
+
+func TestPublishedPortsAreReachedAndGiven(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			h := installFixture(t, kind.start(t, testhost.Options{}))
+			h.Internet(t)
+			before := h.Snapshot(t)
+			m := create(t, h, fixture("box", "--egress", "none", "--publish", "8080:7000", "--publish", "8080:7000/udp", "--publish", "127.0.0.1:8081:7000")...)
+			answerInside(t, h, "box", "7000")
+			for _, network := range []string{"tcp4", "udp4"} {
+				line, err := h.FromOutside(t, network, testhost.HostAddress+":8080")
+				if strings.TrimSpace(line) != testhost.OutsideAddress {
+					t.Errorf("from outside by %s it sees %q, %v: want the sender's own address", network, line, err)
+				}
+			}
+			if line, err := h.FromOutside(t, "tcp4", testhost.HostAddress+":8081"); err == nil {
+				t.Errorf("what is published on loopback is reached from outside: %q", line)
+			}
+			host := []string{
+				"tcp/127.0.0.1/8080", "udp/127.0.0.1/8080", "tcp/" + testhost.HostAddress + "/8080", "udp/" + testhost.HostAddress + "/8080",
+				"tcp/" + hostSide(m) + "/8080", "tcp/127.0.0.1/8081",
+			}
+			r := want(t, exitDone, h.Run(t, slices.Concat([]string{"perl", "-e", probing, "--"}, host)...))
+			if diff := cmp.Diff(host, strings.Fields(r.Stdout)); diff != "" {
+				t.Errorf("from the host (-want +got):\n%s", diff)
+			}
+			for args, says := range map[string]string{"8080:80": "machine box", "127.0.0.1:8081:81": "machine box", "22:22": "process", "192.0.2.9:90:90": "does not have"} {
+				if says == "process" {
+					answer(t, h, "22")
+				}
+				r := want(t, exitUsage, h.Run(t, fixture("second", "--publish", args)...))
+				if !strings.Contains(r.Stderr, says) || !strings.Contains(r.Stderr, "hint:") || !strings.Contains(r.Stderr, "network.publish") {
+					t.Errorf("it does not say who has %s: %s", args, r)
+				}
+			}
+			destroy(t, h, "box")
+			if diff := h.Settled(t, before, 10*time.Second, "process perl -e "+strings.TrimSpace(answering)+" 22"); diff != "" && !onlyOurPerl(diff) {
+				t.Errorf("this is left behind:\n%s", diff)
+			}
+		})
+	}
+}
+
+// onlyOurPerl tells whether a difference is only the program that answers.
+func onlyOurPerl(diff string) bool {
+	return strings.HasPrefix(diff, "+ process perl") && !strings.Contains(diff[1:], "\n+") && !strings.Contains(diff, "\n-") && !strings.Contains(diff, "\n~")
+}
+
+func TestAMachineOfSystemdKeepsItsNetworkHoweverItIsStarted(t *testing.T) {
+	h := installFixture(t, testhost.Start(t, testhost.Options{}))
+	h.Internet(t)
+	before := h.Snapshot(t)
+	m := create(t, h, fixture("box", "--egress", "internet", "--publish", "8080:7000")...)
+	closed := []string{"tcp/" + testhost.OutsideAddress + "/" + testhost.EchoPort, "tcp/" + testhost.InternetAddress + "/" + testhost.EchoPort}
+	check := func(how string) {
+		t.Helper()
+		h.Eventually(t, time.Minute, "sh", "-c", "ssh "+strings.Join(sshOptions, " ")+" box.nspawn systemctl is-system-running --wait")
+		if diff := cmp.Diff(closed[1:], reached(t, h, "box", closed...)); diff != "" {
+			t.Errorf("%s: it reaches (-want +got):\n%s", how, diff)
+		}
+	}
+	check("created")
+	h.MustRun(t, "machinectl", "poweroff", "box")
+	h.Eventually(t, time.Minute, "sh", "-c", "! systemctl is-active nspawn-build-link@box.service && ! nft list tables | grep nspawn-build")
+	h.MustRun(t, "machinectl", "start", "box")
+	check("started by machinectl")
+	h.MustRun(t, "systemctl", "kill", "--signal=KILL", "nspawn-build-link@box.service")
+	check("its keeper was killed")
+	h.Eventually(t, time.Minute, "systemctl", "is-active", "nspawn-build-link@box.service")
+	h.MustRun(t, "nft", "flush", "ruleset")
+	h.Eventually(t, 10*time.Second, "nft", "list", "table", "inet", "nspawn-build-box")
+	check("its rules were flushed")
+	// Without its rules it does not start.
+	want(t, exitDone, h.Run(t, "nspawn-build", "stop", "box"))
+	answer(t, h, "8080")
+	if r := h.Run(t, "machinectl", "start", "box"); r.Exit == 0 {
+		t.Errorf("it starts although its port is taken: %s", r)
+	}
+	r := want(t, exitBoot, h.Run(t, "nspawn-build", "start", "box"))
+	if !strings.Contains(r.Stderr, "8080") || !strings.Contains(r.Stderr, "perl") {
+		t.Errorf("it does not say who has its port: %s", r)
+	}
+	destroy(t, h, "box")
+	if diff := h.Settled(t, before, 10*time.Second); diff != "" && !onlyOurPerl(diff) {
+		t.Errorf("this is left behind:\n%s", diff)
+	}
+	_ = m
+}
+
+func TestAMachineIsKnownByItsPlainName(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			h := installFixture(t, kind.start(t, testhost.Options{}))
+			h.WriteFile(t, "/etc/hosts", "127.0.0.1 localhost\n10.9.9.9 printer", "0640") // and no end to the last line
+			before := h.Snapshot(t)
+			for name, says := range map[string]string{"printer": "10.9.9.9", "localhost": "every host", "testhost": "this host"} {
+				if name == "testhost" {
+					name = strings.TrimSpace(h.MustRun(t, "uname", "-n"))
+				}
+				r := want(t, exitUsage, h.Run(t, fixture(name, "--alias")...))
+				if !strings.Contains(r.Stderr, says) || !strings.Contains(r.Stderr, "network.alias") {
+					t.Errorf("%s: it does not say why: %s", name, r)
+				}
+			}
+			nothingLeft(t, h, before)
+			m := create(t, h, fixture("box", "--alias")...)
+			if r := ssh(t, h, "box", "uname", "-n"); r.Stdout != "box\n" || r.Stderr != "" {
+				t.Errorf("ssh box: %s", r)
+			}
+			if got := h.MustRun(t, "getent", "hosts", "box"); !strings.Contains(got, m.Address.String()) {
+				t.Errorf("box is %q", got)
+			}
+			destroy(t, h, "box")
+			nothingLeft(t, h, before)
+			h.MustRun(t, "sh", "-c", "mv /etc/hosts /etc/hosts.real && ln -s hosts.real /etc/hosts")
+			r := want(t, exitHost, h.Run(t, fixture("box", "--alias")...))
+			if !strings.Contains(r.Stderr, "is a link") {
+				t.Errorf("it does not say that hosts is a link: %s", r)
+			}
+		})
+	}
+}
+
+var _ = netip.Addr{}
+var _ = fmt.Sprint
