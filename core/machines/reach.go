@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/nspawn-build/nspawn-build/core/host"
@@ -15,6 +17,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/spec"
 	"github.com/nspawn-build/nspawn-build/core/stages"
 	"github.com/nspawn-build/nspawn-build/core/store"
+	"github.com/nspawn-build/nspawn-build/core/unitfile"
 )
 
 const networkdUnit = "systemd-networkd.service"
@@ -196,14 +199,34 @@ func (h *House) KeepLink(ctx context.Context, name string, warn func(string), re
 		return err
 	}
 	c := hostlink.Config{RuntimeDir: RuntimeDir, Warn: warn}
+	mark := unitfile.LinkReady(name)
+	if err := unmark(mark); err != nil { // of a run that was killed
+		return err
+	}
 	k, err := hostlink.Open(ctx, c, stages.HostLink(m))
 	if err != nil {
 		return &HostError{err.Error(), "the machine does not start without"}
 	}
+	defer func() {
+		err = errors.Join(err, unmark(mark), hostlink.Remove(context.WithoutCancel(ctx), c, name))
+	}()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(mark), 0o700), os.WriteFile(mark, nil, 0o600)); err != nil {
+		return err
+	}
 	if err := ready(); err != nil {
-		return errors.Join(err, hostlink.Remove(ctx, c, name))
+		return err
 	}
 	k.Keep(ctx)
 	k.Close()
-	return hostlink.Remove(context.WithoutCancel(ctx), c, name)
+	return nil
+}
+
+// unmark takes back that a link is ready, and the directories that were for
+// such marks alone.
+func unmark(mark string) error {
+	if err := os.Remove(mark); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	_ = os.Remove(filepath.Dir(mark)) // not empty: other machines run
+	return nil
 }

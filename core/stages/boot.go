@@ -89,7 +89,7 @@ func (b *Boot) Apply(ctx context.Context) (err error) {
 	switch {
 	case m.Spec.Network.Egress == spec.EgressNone:
 		b.Tell(pipeline.Event{
-			Stage: b.Name(), Kind: pipeline.Progress, Text: "no name is resolved", Item: "--egress none closes DNS too, on purpose",
+			Stage: b.Name(), Kind: pipeline.Progress, Text: "no name is to be resolved: --egress none closes DNS too, on purpose",
 		})
 	case m.Facts != nil:
 		target.ProbeHost = m.Facts.ProbeHost

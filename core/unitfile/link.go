@@ -42,8 +42,11 @@ func (s LinkService) Render() ([]byte, error) {
 	f.set("Description", "Network of machine "+s.Machine+" on this host")
 	// These replace all rules of the host when they start.
 	f.set("After", "nftables.service firewalld.service ufw.service")
-	// It ends when the machine has ended, however that came about.
+	// It ends when the machine has ended, however that came about, and no
+	// earlier: nobody opens by hand what the machine is kept from.
 	f.set("StopWhenUnneeded", "yes")
+	f.set("RefuseManualStop", "yes")
+	f.set("StartLimitIntervalSec", "0")
 	f.in("Service")
 	f.set("Type", "notify")
 	f.set("ExecStart", s.Program+" "+s.Verb+" "+s.Machine)
@@ -63,7 +66,11 @@ func (s LinkService) Render() ([]byte, error) {
 	return f.render(s.Machine)
 }
 
-// LinkDropIn has a machine start only when its LinkService is ready, as
+// LinkReady is a file that is there as long as what this host does for the
+// machine's link is in place.
+func LinkReady(machine string) string { return "/run/nspawn-build/links/" + machine }
+
+// LinkDropIn has a machine start only when its LinkService has done its work, as
 // /etc/systemd/system/systemd-nspawn@MACHINE.service.d/51-nspawn-build-network.conf.
 type LinkDropIn struct{ Machine string }
 
@@ -74,7 +81,10 @@ func (d LinkDropIn) Render() ([]byte, error) {
 	}
 	var f file
 	f.in("Unit")
-	f.set("Requires", LinkUnit(d.Machine))
+	// Not Requires=: with that the machine would be stopped whenever the
+	// service is started again, though the rules hold without it.
+	f.set("Wants", LinkUnit(d.Machine))
 	f.set("After", LinkUnit(d.Machine))
+	f.set("AssertPathExists", LinkReady(d.Machine))
 	return f.render(d.Machine)
 }

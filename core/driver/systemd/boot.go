@@ -110,7 +110,7 @@ func (d Driver) startUnit(ctx context.Context, name string) error {
 
 // ended is the error for a machine that did not come up.
 func (d Driver) ended(ctx context.Context, name, result string) error {
-	if result == byDependency {
+	if result == byAssertion {
 		return d.unlinked(ctx, name)
 	}
 	lines, err := d.Console(ctx, name, 20)
@@ -187,7 +187,7 @@ func (d Driver) stop(ctx context.Context, m driver.Machine, grace time.Duration)
 	if gone, err := d.gone(ctx, m.Name, unit); err != nil {
 		return err
 	} else if gone {
-		return errors.Join(leftover.Remove(m.Name), reset(ctx, unit), d.stopLink(ctx, m.Name))
+		return errors.Join(leftover.Remove(m.Name), reset(ctx, unit), d.waitUnlinked(ctx, m.Name))
 	}
 	if grace > 0 {
 		d.awaitListening(ctx, m.Name)
@@ -214,7 +214,7 @@ func (d Driver) stop(ctx context.Context, m driver.Machine, grace time.Duration)
 			return err
 		}
 	}
-	return errors.Join(leftover.Remove(m.Name), reset(ctx, unit), d.stopLink(ctx, m.Name))
+	return errors.Join(leftover.Remove(m.Name), reset(ctx, unit), d.waitUnlinked(ctx, m.Name))
 }
 
 // awaitListening gives a machine that was only just started a moment to learn

@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
 	"github.com/nspawn-build/nspawn-build/core/driver/console"
 	"github.com/nspawn-build/nspawn-build/core/unitfile"
 )
 
-// byDependency is how the job of a unit ends when one that it requires failed.
-const byDependency = "dependency"
+// byAssertion is how the job of a unit ends when what it asserts does not hold:
+// of a machine, that this host has done what it is to do for its link.
+const byAssertion = "assert"
 
 // unlinked is the error for a machine that did not start because this host
 // could not do what it is to do for its link.
@@ -24,30 +26,27 @@ func (d Driver) unlinked(ctx context.Context, name string) error {
 	return fmt.Errorf("%w: %s: %s", driver.ErrEnded, unit, console.Reason(lines))
 }
 
-// stopLink ends what this host does for the link of a machine that is off, and
-// waits for it. Most machines have nothing of the kind.
-func (d Driver) stopLink(ctx context.Context, name string) error {
+// waitUnlinked waits until what this host does for the link of a machine that
+// is off has ended, which it does by itself. Most machines have nothing of the
+// kind.
+func (d Driver) waitUnlinked(ctx context.Context, name string) error {
 	unit := unitfile.LinkUnit(name)
-	state, err := unitState(ctx, unit)
-	if err != nil || state == "inactive" {
-		return err
-	}
-	b, err := dial(ctx)
-	if err != nil {
-		return err
-	}
-	defer b.close()
-	ended := make(chan string, 1)
-	if _, err := b.units.StopUnitContext(ctx, unit, "replace", ended); err != nil {
-		if dbusName(err) == "org.freedesktop.systemd1.NoSuchUnit" {
-			return nil
+	ctx, cancel := context.WithTimeout(ctx, killing)
+	defer cancel()
+	pause := 5 * time.Millisecond
+	for {
+		state, err := unitState(ctx, unit)
+		if err != nil || state == "inactive" {
+			return err
 		}
-		return fmt.Errorf("stopping %s: %w", unit, err)
+		if state == "failed" {
+			return reset(ctx, unit)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s to end: %w", unit, context.Cause(ctx))
+		}
+		pause = min(2*pause, 100*time.Millisecond)
 	}
-	select {
-	case <-ended:
-	case <-ctx.Done():
-		return fmt.Errorf("stopping %s: %w", unit, context.Cause(ctx))
-	}
-	return reset(ctx, unit)
 }
