@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
@@ -23,7 +24,21 @@ func (d Driver) unlinked(ctx context.Context, name string) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("%w: %s failed", driver.ErrEnded, unit), err)
 	}
-	return fmt.Errorf("%w: %s: %s", driver.ErrEnded, unit, console.Reason(lines))
+	return fmt.Errorf("%w: %s: %s", driver.ErrEnded, unit, console.Reason(said(lines)))
+}
+
+// said is what this program itself said was wrong.
+func said(lines []string) []string {
+	var errs []string
+	for _, l := range lines {
+		if problem, ok := strings.CutPrefix(l, "error: "); ok {
+			errs = append(errs, problem)
+		}
+	}
+	if len(errs) == 0 {
+		return lines
+	}
+	return errs
 }
 
 // waitUnlinked waits until what this host does for the link of a machine that
