@@ -291,3 +291,73 @@ func TestAMachineIsKnownByItsPlainName(t *testing.T) {
 	}
 }
 
+func TestLongNamesHaveLinksOfTheirOwn(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			h := installFixture(t, kind.start(t, testhost.Options{}))
+			before := h.Snapshot(t)
+			one := create(t, h, fixture("averylongname-1", "--publish", "8081:22")...)
+			two := create(t, h, fixture("averylongname-2", "--publish", "8082:22")...)
+			checkMachine(t, h, one)
+			checkMachine(t, h, two)
+			for _, m := range []created{one, two} {
+				destroy(t, h, m.Name)
+			}
+			nothingLeft(t, h, before)
+		})
+	}
+}
+
+func TestALinkOfAnotherNameIsNoticedAtOnce(t *testing.T) {
+	h := installFixture(t, testhost.Start(t, testhost.Options{}))
+	// As the kernel's command line would say after it was changed.
+	const dropIn = "/etc/systemd/system/systemd-nspawn@.service.d/10-naming.conf"
+	h.WriteFile(t, dropIn, "[Service]\nEnvironment=NET_NAMING_SCHEME=v238\n", "0644")
+	h.MustRun(t, "systemctl", "daemon-reload")
+	r := want(t, exitBoot, h.Run(t, fixture("averylongname-1")...))
+	if !strings.Contains(r.Stderr, "is called ve-averylongnam and not ve-averylon") {
+		t.Errorf("it does not say what the link is called: %s", r)
+	}
+	// Where rules go by its name it has that name all the same.
+	want(t, exitDone, h.Run(t, fixture("averylongname-2", "--egress", "internet")...))
+}
+
+func TestNetworksOfTheHostAreNotGivenToMachines(t *testing.T) {
+	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
+	for _, command := range []string{
+		"ip route add 192.168.200.0/23 dev eth0 table 51820", // a VPN's
+		"ip link add docker0 type bridge && ip address add 192.168.202.1/24 dev docker0",
+		"ip route add blackhole 192.168.203.128/25",
+	} {
+		h.MustRun(t, "sh", "-ec", command)
+	}
+	before := h.Snapshot(t)
+	for _, taken := range []string{"192.168.201", "192.168.202", "192.168.203"} {
+		r := want(t, exitUsage, h.Run(t, fixture("box", "--address", taken+".9/24")...))
+		if !strings.Contains(r.Stderr, "network.address") || !strings.Contains(r.Stderr, "hint: choose another") {
+			t.Errorf("%s: it does not say what to do: %s", taken, r)
+		}
+	}
+	nothingLeft(t, h, before)
+	if m := create(t, h, fixture("box")...); m.Address.String() != "192.168.204.200" {
+		t.Errorf("it has %s", m.Address)
+	}
+}
+
+func TestAProgramThatOthersCanChangeIsNotRunWithAMachine(t *testing.T) {
+	h := installFixture(t, testhost.Start(t, testhost.Options{}))
+	h.MustRun(t, "sh", "-ec", "mkdir -m 777 /srv/open && cp -a /usr/local/bin/nspawn-build /srv/open/")
+	before := h.Snapshot(t)
+	args := fixture("box", "--egress", "internet")
+	args[0] = "/srv/open/nspawn-build"
+	r := want(t, exitHost, h.Run(t, args...))
+	if !strings.Contains(r.Stderr, "/srv/open") || !strings.Contains(r.Stderr, "hint: install it") {
+		t.Errorf("it does not say why: %s", r)
+	}
+	nothingLeft(t, h, before)
+	// A plain machine needs nothing of the kind.
+	want(t, exitDone, h.Run(t, slices.Concat([]string{args[0]}, fixture("box")[1:])...))
+	if got := h.MustRun(t, "systemctl", "show", "--property=Wants,DropInPaths", "systemd-nspawn@box.service"); strings.Contains(got, "nspawn-build-link") {
+		t.Errorf("a plain machine has a hook: %s", got)
+	}
+}

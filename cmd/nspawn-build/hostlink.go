@@ -24,20 +24,24 @@ func (a *app) hostlinkCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			house, err := a.house()
-			if err != nil {
-				return err
-			}
-			// To be ended is the way of things here, and no interruption.
-			signals := []os.Signal{unix.SIGTERM, unix.SIGINT}
-			signal.Reset(signals...)
-			life, stop := signal.NotifyContext(context.WithoutCancel(ctx.Context), signals...)
-			defer stop()
-			warn := func(message string) { a.log.Warn(message) }
-			return house.KeepLink(life, name, warn, func() error {
-				_, err := daemon.SdNotify(false, daemon.SdNotifyReady)
-				return err
-			})
+			return a.keepLink(ctx.Context, name)
 		},
 	}
+}
+
+func (a *app) keepLink(ctx context.Context, name string) error {
+	house, err := a.house()
+	if err != nil {
+		return err
+	}
+	// To be ended is the way of things here, and no interruption.
+	signals := []os.Signal{unix.SIGTERM, unix.SIGINT}
+	signal.Reset(signals...)
+	life, stop := signal.NotifyContext(context.WithoutCancel(ctx), signals...)
+	defer stop()
+	warn := func(message string) { a.log.Warn(message) }
+	return house.KeepLink(life, name, warn, func() error {
+		_, err := daemon.SdNotify(false, daemon.SdNotifyReady)
+		return err
+	})
 }

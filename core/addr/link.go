@@ -50,6 +50,19 @@ func LinkName(machine string, scheme Scheme) string {
 	}
 }
 
+// Pin is the value of systemd's variable NET_NAMING_SCHEME by which it gives a
+// machine's link that name and no other, whatever the host's kernel command line
+// says. It is empty where every scheme gives the same name.
+func Pin(machine, link string) string {
+	switch {
+	case len(prefix+machine) <= longest:
+		return ""
+	case link == LinkName(machine, Truncated):
+		return "v238"
+	}
+	return "v245"
+}
+
 // tail is the last 24 bits of the hash of name, six to a character.
 func tail(name string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -84,3 +84,20 @@ func hashedPair(t *testing.T) (a, b string) {
 	t.Fatal("no collision in 65536 names: the tail is not 24 bits of a hash")
 	return "", ""
 }
+
+func TestTheSchemeIsPinnedWhereItMatters(t *testing.T) {
+	for _, c := range []struct {
+		machine string
+		scheme  Scheme
+		want    string
+	}{
+		{"web", Hashed, ""},
+		{"twelve-bytes", Truncated, ""},
+		{"thirteen-byte", Hashed, "v245"},
+		{"thirteen-byte", Truncated, "v238"},
+	} {
+		if got := Pin(c.machine, LinkName(c.machine, c.scheme)); got != c.want {
+			t.Errorf("%s, scheme %d: %q, want %q", c.machine, c.scheme, got, c.want)
+		}
+	}
+}

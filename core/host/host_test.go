@@ -26,6 +26,20 @@ func TestVersionsOfSystemdAreRead(t *testing.T) {
 	}
 }
 
+func TestTheKernelsCommandLineChoosesHowLinksAreNamed(t *testing.T) {
+	for line, want := range map[string]int{
+		"root=/dev/vda net.naming-scheme=v238 quiet\n":           238,
+		"net.naming-scheme=v238 net.naming-scheme=v247":          247,
+		"net.naming-scheme=v238 net.naming-scheme=latest":        257,
+		"net.naming-scheme=v300":                                 257,
+		"quiet net.ifnames=0 xnet.naming-scheme=v238 rd.x=v238 ": 257,
+	} {
+		if got := (Host{SystemdVersion: 257, Naming: parseNaming(line)}).NamingScheme(); got != want {
+			t.Errorf("%q: named as systemd %d does, want %d", line, got, want)
+		}
+	}
+}
+
 func TestUplinksAreTheServersThatAMachineCanAsk(t *testing.T) {
 	in := "# made by somebody\nnameserver 127.0.0.53\nnameserver 192.0.2.53\nnameserver 192.0.2.53\n" +
 		"nameserver ::1\nnameserver fe80::1%eth0\nnameserver 2001:db8::53\nnameserver bad\nnameserver\noptions edns0\n"

@@ -84,7 +84,7 @@ func Open(ctx context.Context, c Config, l Link) (*Keeper, error) {
 		beyond = append(beyond, err.Error())
 	}
 	var err error
-	if k.ports, err = openPorts(l); err != nil {
+	if k.ports, err = openPorts(ctx, l); err != nil {
 		return nil, errors.Join(err, Remove(ctx, c, l.Machine))
 	}
 	if len(beyond) > 0 {

@@ -334,7 +334,8 @@ func TestPublishedPortsAreReachedFromEverywhereAndAnswered(t *testing.T) {
 			w := newWorld(t)
 			l := withEgress(egress)
 			l.Publish = []spec.Publish{
-				{Protocol: "tcp", Host: 8080, Machine: 7000}, {Protocol: "udp", Host: 8080, Machine: 7000},
+				{Protocol: "tcp", Host: 8080, Machine: 7000},
+				{Protocol: "udp", Host: 8080, Machine: 7000},
 				{Protocol: "tcp", Address: netip.MustParseAddr("127.0.0.1"), Host: 8081, Machine: 7000},
 				{Protocol: "tcp", Address: netip.MustParseAddr(hostOnLAN), Host: 8082, Machine: 7000},
 			}
@@ -386,14 +387,14 @@ func TestAPortThatSomebodyHasIsNotPublished(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	taken := spec.Publish{Protocol: "tcp", Host: netip.MustParseAddrPort(l.Addr().String()).Port(), Machine: 80}
 	var e *TakenError
-	if err := Free([]spec.Publish{taken}); !errors.As(err, &e) || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) || e.Hint == "" {
+	if err := Free(t.Context(), []spec.Publish{taken}); !errors.As(err, &e) || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) || e.Hint == "" {
 		t.Errorf("%v, want to be told that this process has it", err)
 	}
 	elsewhere := spec.Publish{Protocol: "tcp", Address: netip.MustParseAddr("192.0.2.77"), Host: 80, Machine: 80}
-	if err := Free([]spec.Publish{elsewhere}); !errors.As(err, &e) || !strings.Contains(err.Error(), "does not have") {
+	if err := Free(t.Context(), []spec.Publish{elsewhere}); !errors.As(err, &e) || !strings.Contains(err.Error(), "does not have") {
 		t.Errorf("%v, want to be told that the address is not this host's", err)
 	}
-	if err := Free([]spec.Publish{{Protocol: "udp", Host: taken.Host, Machine: 80}}); err != nil {
+	if err := Free(t.Context(), []spec.Publish{{Protocol: "udp", Host: taken.Host, Machine: 80}}); err != nil {
 		t.Errorf("the same port of UDP: %v", err)
 	}
 	// And a machine does not start without its port.

@@ -39,9 +39,9 @@ func (e *TakenError) Error() string { return fmt.Sprintf("published port %s %s",
 
 // Free tells whether ports can be published at this moment: no program of this
 // host has one, and every address is this host's. It touches nothing.
-func Free(wanted []spec.Publish) error {
+func Free(ctx context.Context, wanted []spec.Publish) error {
 	for _, p := range wanted {
-		s, err := bind(context.Background(), p, false)
+		s, err := bind(ctx, p, false)
 		if err != nil {
 			return err
 		}
@@ -52,10 +52,10 @@ func Free(wanted []spec.Publish) error {
 	return nil
 }
 
-// openPorts listens on every published port. Relaying begins at once, and
-// succeeds when the machine is up.
-func openPorts(l Link) (*ports, error) {
-	ctx, cancel := context.WithCancel(context.Background())
+// openPorts listens on every published port. Relaying begins at once, succeeds
+// when the machine is up, and goes on until the ports are closed.
+func openPorts(ctx context.Context, l Link) (*ports, error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &ports{link: l, ctx: ctx, cancel: cancel}
 	for _, p := range l.Publish {
 		socket, err := bind(ctx, p, true)

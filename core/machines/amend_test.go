@@ -65,7 +65,7 @@ func amended(h *House, rec *store.Record, w Wanted, change func(*spec.Spec)) (*s
 	w.Spec = rec.Machine().Spec
 	change(&w.Spec)
 	made := &making{}
-	next, err := h.amend(t.Context(), rec, w, made)
+	next, err := h.amend(context.Background(), rec, w, made)
 	return next, made, err
 }
 

@@ -102,7 +102,7 @@ func (h *House) draft(w Wanted, kind spec.Driver) (*store.Record, error) {
 	s := w.Spec
 	m := store.Machine{
 		Name: s.Name, Created: time.Now().UTC(), Spec: s, Driver: kind,
-		Interface:      addr.LinkName(s.Name, addr.SchemeOf(h.Host.SystemdVersion)),
+		Interface:      addr.LinkName(s.Name, addr.SchemeOf(h.Host.NamingScheme())),
 		AuthorizedKeys: slices.Clone(s.Access.SSHKeys), Clone: w.clone,
 		Tree: store.Tree{Path: filepath.Join(s.Directory, s.Name)},
 	}
@@ -140,7 +140,7 @@ func (h *House) place(m *store.Machine) error {
 			links[o.Interface] = true
 		}
 	}
-	if other, ok := addr.Collides(m.Name, names, addr.SchemeOf(h.Host.SystemdVersion)); ok {
+	if other, ok := addr.Collides(m.Name, names, addr.SchemeOf(h.Host.NamingScheme())); ok {
 		return spec.Invalid{{
 			Field: "name", Value: m.Name,
 			Problem: fmt.Sprintf("would have the same network link, %s, as machine %s", m.Interface, other),

@@ -34,7 +34,7 @@ func (h *House) reachable(ctx context.Context, rec *store.Record) (*store.Record
 	if m.HostNetwork, err = h.hostNetwork(ctx, m); err != nil {
 		return nil, err
 	}
-	return h.Store.NewRecord(m), h.clearOfHost(m, m.Spec.Network.Publish, m.Spec.Network.Alias)
+	return h.Store.NewRecord(m), h.clearOfHost(ctx, m, m.Spec.Network.Publish, m.Spec.Network.Alias)
 }
 
 // reachableStill does the same for a machine whose spec is changed from that of
@@ -58,14 +58,14 @@ func (h *House) reachableStill(ctx context.Context, before spec.Network, m *stor
 		return err
 	}
 	added := slices.DeleteFunc(slices.Clone(n.Publish), func(p spec.Publish) bool { return slices.ContainsFunc(before.Publish, p.Same) })
-	return h.clearOfHost(*m, added, n.Alias && !before.Alias)
+	return h.clearOfHost(ctx, *m, added, n.Alias && !before.Alias)
 }
 
 // clearOfHost finds what of this host is in the way of ports, and of the plain
 // name.
-func (h *House) clearOfHost(m store.Machine, ports []spec.Publish, alias bool) error {
+func (h *House) clearOfHost(ctx context.Context, m store.Machine, ports []spec.Publish, alias bool) error {
 	var taken *hostlink.TakenError
-	if err := hostlink.Free(ports); errors.As(err, &taken) {
+	if err := hostlink.Free(ctx, ports); errors.As(err, &taken) {
 		return spec.Invalid{{Field: "network.publish", Value: taken.Publish.String(), Problem: taken.Problem, Hint: taken.Hint}}
 	} else if err != nil {
 		return err

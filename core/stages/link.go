@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
+	"github.com/nspawn-build/nspawn-build/core/addr"
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
 	"github.com/nspawn-build/nspawn-build/core/hostlink"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
@@ -43,7 +44,7 @@ func (l *LinkUnit) files(m store.Machine, ours hostfile.Ours) ([]hostFile, error
 	if err != nil {
 		return nil, err
 	}
-	dropIn, err := unitfile.LinkDropIn{Machine: m.Name}.Render()
+	dropIn, err := unitfile.LinkDropIn{Machine: m.Name, Naming: addr.Pin(m.Name, m.Interface)}.Render()
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ func rendered() map[string]func() ([]byte, error) {
 		"host-v247.network":  old.Render,
 		"unmanaged.network":  unmanaged.Render,
 		"link.service":       LinkService{Machine: "mycontainer", Program: "/usr/local/bin/nspawn-build", Verb: "hostlink"}.Render,
-		"link.conf":          LinkDropIn{"mycontainer"}.Render,
+		"link.conf":          LinkDropIn{"mycontainer", "v245"}.Render,
 		"machine.network":    MachineNetwork{prefix("192.168.200.200/24"), addr("192.168.200.1"), []netip.Addr{addr("9.9.9.9"), addr("2620:fe::fe")}}.Render,
 		"unresolved.network": MachineNetwork{Address: prefix("10.1.2.3/16"), Gateway: addr("10.1.0.1")}.Render,
 		"plain.nspawn":       Nspawn{Machine: "mycontainer"}.Render,

@@ -72,7 +72,15 @@ func LinkReady(machine string) string { return "/run/nspawn-build/links/" + mach
 
 // LinkDropIn has a machine start only when its LinkService has done its work, as
 // /etc/systemd/system/systemd-nspawn@MACHINE.service.d/51-nspawn-build-network.conf.
-type LinkDropIn struct{ Machine string }
+type LinkDropIn struct {
+	Machine string
+	// Naming is the scheme by which systemd is to name the link, as in its
+	// variable NET_NAMING_SCHEME; empty where that makes no difference. Rules
+	// go by the link's name.
+	Naming string
+}
+
+var namingForm = regexp.MustCompile(`^v[0-9]+$`)
 
 // Render returns the file.
 func (d LinkDropIn) Render() ([]byte, error) {
@@ -86,5 +94,12 @@ func (d LinkDropIn) Render() ([]byte, error) {
 	f.set("Wants", LinkUnit(d.Machine))
 	f.set("After", LinkUnit(d.Machine))
 	f.set("AssertPathExists", LinkReady(d.Machine))
+	if d.Naming != "" {
+		if !namingForm.MatchString(d.Naming) {
+			return nil, &ValueError{"Environment", d.Naming, "is not a naming scheme"}
+		}
+		f.in("Service")
+		f.set("Environment", "NET_NAMING_SCHEME="+d.Naming)
+	}
 	return f.render(d.Machine)
 }

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nspawn-build/nspawn-build/core/addr"
 	"github.com/nspawn-build/nspawn-build/core/driver"
 	"github.com/nspawn-build/nspawn-build/core/driver/cgroup"
 	"github.com/nspawn-build/nspawn-build/core/driver/inherit"
@@ -84,6 +85,9 @@ func (s *supervisor) launch() (*nspawn, error) {
 	cmd.Env = []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"LANG=C.UTF-8", "TERM=dumb", "NOTIFY_SOCKET=" + s.notify(),
+	}
+	if scheme := addr.Pin(s.machine.Name, s.machine.Interface); scheme != "" {
+		cmd.Env = append(cmd.Env, "NET_NAMING_SCHEME="+scheme) // rules go by the link's name
 	}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // not to be killed with us

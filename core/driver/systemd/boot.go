@@ -44,6 +44,9 @@ func (d Driver) Start(ctx context.Context, m driver.Machine) error {
 	if m.Interface == "" {
 		return nil
 	}
+	if err := d.checkLink(ctx, m); err != nil {
+		return err
+	}
 	return veth.Wait(ctx, m.Interface)
 }
 

@@ -107,6 +107,7 @@ func dbusName(err error) string {
 type machine struct {
 	leader int
 	unit   string
+	links  []int // this host's ends of its links, by their index
 }
 
 func (b *bus) machine(ctx context.Context, name string) (machine, error) {
@@ -138,7 +139,12 @@ func parseMachine(all map[string]dbus.Variant) (machine, error) {
 	if !ok {
 		return machine{}, fmt.Errorf("machined's answer has no unit: %v", all)
 	}
-	return machine{leader: int(pid), unit: unit}, nil
+	links, _ := all["NetworkInterfaces"].Value().([]int32) // none of a machine without
+	m := machine{leader: int(pid), unit: unit}
+	for _, l := range links {
+		m.links = append(m.links, int(l))
+	}
+	return m, nil
 }
 
 // activeState returns "active", "inactive", "failed" and so on.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -39,6 +40,41 @@ func said(lines []string) []string {
 		return lines
 	}
 	return errs
+}
+
+// checkLink compares the name that the machine's link should have with those
+// that its links do have, as machined was told of them: what the file for
+// networkd, the rules and the probes go by must be the real one.
+func (d Driver) checkLink(ctx context.Context, m driver.Machine) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	var known machine
+	err := persist(ctx, func(b *bus) (err error) {
+		known, err = b.machine(ctx, m.Name)
+		return err
+	})
+	if errors.Is(err, errNoMachine) {
+		return nil // it ended again, which is seen elsewhere
+	}
+	if err != nil {
+		return fmt.Errorf("asking machined for the links of %s: %w", m.Name, err)
+	}
+	var names []string
+	for _, index := range known.links {
+		link, err := net.InterfaceByIndex(index)
+		if err != nil {
+			continue // it went with the machine
+		}
+		if link.Name == m.Interface {
+			return nil
+		}
+		names = append(names, link.Name)
+	}
+	if len(names) == 0 {
+		return nil // it is waited for
+	}
+	return fmt.Errorf("the link of %s is called %s and not %s, by which this host was configured for it: is a net.naming-scheme set, or the link renamed?",
+		m.Name, strings.Join(names, ", "), m.Interface)
 }
 
 // waitUnlinked waits until what this host does for the link of a machine that

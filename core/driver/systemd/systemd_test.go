@@ -56,8 +56,8 @@ func TestMachineOfMachinedIsUnderstood(t *testing.T) {
 		{
 			"a machine", map[string]dbus.Variant{
 				"Leader": dbus.MakeVariant(uint32(4711)), "Unit": dbus.MakeVariant("systemd-nspawn@box.service"),
-				"Name": dbus.MakeVariant("box"),
-			}, machine{4711, "systemd-nspawn@box.service"}, false,
+				"Name": dbus.MakeVariant("box"), "NetworkInterfaces": dbus.MakeVariant([]int32{7}),
+			}, machine{4711, "systemd-nspawn@box.service", []int{7}}, false,
 		},
 		{"no leader", map[string]dbus.Variant{"Unit": dbus.MakeVariant("x")}, machine{}, true},
 		{"a leader that is no number", map[string]dbus.Variant{"Leader": dbus.MakeVariant("x"), "Unit": dbus.MakeVariant("x")}, machine{}, true},
