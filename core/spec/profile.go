@@ -29,7 +29,8 @@ var sandboxDrops = []string{
 // sandboxFilter refuses system calls that systemd-nspawn lets through and that
 // have been ways into the kernel more often than a machine needs them.
 var sandboxFilter = []string{
-	"~io_uring_enter", "~io_uring_register", "~io_uring_setup", "~kcmp", "~userfaultfd", "~vmsplice",
+	"~io_uring_enter", "~io_uring_register", "~io_uring_setup", "~kcmp", "~process_vm_readv", "~process_vm_writev",
+	"~userfaultfd", "~vmsplice",
 }
 
 // sandboxLimits hold where none was given: enough to build software with, and

@@ -42,6 +42,9 @@ func bindsPath(name string) string {
 	return filepath.Join(dirUnits, "systemd-nspawn@"+name+".service.d", "40-nspawn-build-binds.conf")
 }
 
+// sandboxFamilies are the kinds of sockets that a machine cannot do without.
+var sandboxFamilies = []string{"AF_INET", "AF_INET6", "AF_NETLINK", "AF_UNIX"}
+
 // settings are the files of one machine on the host.
 type settings struct {
 	nspawn []byte
@@ -109,11 +112,16 @@ func (s *Settings) render(m store.Machine) (settings, error) {
 		sources = append(sources, b.Source)
 	}
 	security := m.Spec.Security
+	var families []string
+	if security.Profile == spec.ProfileSandbox {
+		families = sandboxFamilies
+	}
 	out.nspawn, err = unitfile.Nspawn{
 		Machine: m.Name, SystemdVersion: s.SystemdVersion, Binds: binds,
 		ReadOnly: m.Spec.Storage.ReadOnly, Ephemeral: m.Spec.Storage.Ephemeral, PrivateNetwork: m.Spec.Network.Private,
 		Capabilities: security.Capabilities, DropCapabilities: security.DropCapabilities,
 		NoNewPrivileges: security.NoNewPrivileges, PrivateUsers: security.PrivateUsers, SystemCallFilter: security.SystemCallFilter,
+		AddressFamilies: families,
 	}.Render()
 	if err == nil && len(sources) > 0 && s.Reload != nil {
 		out.binds, err = unitfile.BindsDropIn{Machine: m.Name, Sources: sources}.Render()
@@ -225,8 +233,11 @@ func (s *Settings) prepareTree(tree *rootfs.Tree, want spec.Storage, bound []bin
 			return fmt.Errorf("making a place for %s: %w", b.Source, err)
 		}
 	}
-	if want.Ephemeral {
-		return s.tellCost(tree)
+	if !want.Ephemeral {
+		return nil
 	}
-	return nil
+	if err := removeDevices(tree); err != nil {
+		return fmt.Errorf("making the tree one that can be copied: %w", err)
+	}
+	return s.tellCost(tree)
 }

@@ -35,6 +35,28 @@ func settleMachineID(tree *rootfs.Tree) error {
 	return tree.WriteFile(pathMachineID, []byte(hex.EncodeToString(id)+"\n"), 0o444)
 }
 
+// removeDevices removes the device nodes that a bootstrap left in /dev. The
+// machine never sees them, for systemd-nspawn mounts its own /dev; but its
+// service may not make devices, and so could not copy the tree.
+func removeDevices(tree *rootfs.Tree) error {
+	entries, err := tree.ReadDir("dev")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Type()&fs.ModeDevice == 0 {
+			continue
+		}
+		if err := tree.Remove("dev/" + e.Name()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // mountPoint makes what a bind is mounted on, unless it is there. Left to
 // systemd-nspawn it would belong to nobody, and be missing on a read-only root.
 func mountPoint(tree *rootfs.Tree, b binding) error {
@@ -58,8 +80,9 @@ func mountPoint(tree *rootfs.Tree, b binding) error {
 }
 
 // snapshotForm is what systemd-nspawn calls the copy that an ephemeral machine
-// runs on, beside its tree: ".#machine.NAME" and sixteen random digits.
-var snapshotForm = regexp.MustCompile(`^\.#machine\.(.+)[0-9a-f]{16}$`)
+// runs on, beside its tree: ".#machine.NAME" and sixteen random digits, or, from
+// 261 or 262 on, ".#snapshot.NAME" and these.
+var snapshotForm = regexp.MustCompile(`^\.#(?:machine|snapshot)\.(.+)[0-9a-f]{16}$`)
 
 // removeSnapshots removes the copies that systemd-nspawn left of a tree because
 // it was killed. The machine must not run.

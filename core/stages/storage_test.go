@@ -67,12 +67,12 @@ func TestWhatABindIsMountedOnIsMadeInsideTheTree(t *testing.T) {
 
 func TestOnlyCopiesOfThisTreeAreCleared(t *testing.T) {
 	dir := t.TempDir()
-	gone := []string{".#machine.box0123456789abcdef", ".#.#machine.box0123456789abcdef.lck"}
+	gone := []string{".#machine.box0123456789abcdef", ".#.#machine.box0123456789abcdef.lck", ".#snapshot.boxfedcba9876543210"}
 	kept := []string{
 		"box", ".#machine.boxx0123456789abcdef", ".#machine.box0123456789abcde", ".#machine.box0123456789ABCDEF",
 		".#machine.box0123456789abcdef0123456789abcdef", "machine.box0123456789abcdef", ".#machine.0123456789abcdef",
 	}
-	for _, name := range append(kept, gone[0]) {
+	for _, name := range append(kept, gone[0], gone[2]) {
 		if err := os.MkdirAll(filepath.Join(dir, name, "etc"), 0o755); err != nil {
 			t.Fatal(err)
 		}

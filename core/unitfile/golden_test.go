@@ -49,7 +49,9 @@ func rendered() map[string]func() ([]byte, error) {
 		"trusting.nspawn": Nspawn{
 			Machine: "mycontainer", SystemdVersion: 257, PrivateUsers: spec.PrivateUsersNone, Capabilities: []string{"all"},
 		}.Render,
-		"binds.conf": BindsDropIn{"mycontainer", []string{"/srv/b", "/home/user/projects"}}.Render,
+		"v261.nspawn":    Nspawn{Machine: "mycontainer", SystemdVersion: 261}.Render,
+		"sandbox.nspawn": Nspawn{Machine: "mycontainer", SystemdVersion: 262, AddressFamilies: []string{"AF_INET", "AF_UNIX"}}.Render,
+		"binds.conf":     BindsDropIn{"mycontainer", []string{"/srv/b", "/home/user/projects"}}.Render,
 		"limits.conf": LimitsDropIn{
 			Machine: "mycontainer", Tree: "/home/user/containers/mycontainer",
 			Limits: spec.Limits{CPUQuota: 50, MemoryMax: 8 << 30, MemoryHigh: 6 << 30, IOBandwidth: 50 << 20, IOWeight: 100, TasksMax: 500},

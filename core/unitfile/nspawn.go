@@ -25,6 +25,7 @@ type Nspawn struct {
 	NoNewPrivileges  bool
 	PrivateUsers     spec.PrivateUsers
 	SystemCallFilter []string // names of calls or, with "@", of groups; with "~" before it, refused
+	AddressFamilies  []string // the only kinds of sockets, such as AF_INET; all when empty
 }
 
 // Bind shows a path of the host in the machine.
@@ -53,6 +54,7 @@ const (
 
 var (
 	capabilityForm = regexp.MustCompile(`^(CAP_[A-Z0-9_]+|all)$`)
+	familyForm     = regexp.MustCompile(`^AF_[A-Z0-9]+$`)
 	systemCallForm = regexp.MustCompile(`^~?@?[a-z][a-z0-9_-]*$`)
 )
 
@@ -128,6 +130,22 @@ func (n Nspawn) privileges(f *file) error {
 	}
 	if n.NoNewPrivileges {
 		f.set("NoNewPrivileges", "yes")
+	}
+	return n.families(f)
+}
+
+// families bounds the kinds of sockets where systemd-nspawn can. Where it can,
+// all of them is said too: later versions are to leave out netlink, without
+// which a machine's networkd does nothing.
+func (n Nspawn) families(f *file) error {
+	const boundedSince = 261
+	for _, family := range n.AddressFamilies {
+		if !familyForm.MatchString(family) {
+			return &ValueError{"RestrictAddressFamilies", family, "is not a kind of sockets such as AF_INET"}
+		}
+	}
+	if n.SystemdVersion >= boundedSince {
+		f.set("RestrictAddressFamilies", strings.Join(n.AddressFamilies, " "))
 	}
 	return nil
 }

@@ -69,6 +69,7 @@ func TestValuesThatCannotStandInAFileAreRefused(t *testing.T) {
 		"a capability by number":   Nspawn{Machine: "web", DropCapabilities: []string{"7"}}.Render,
 		"a capability too many":    Nspawn{Machine: "web", Capabilities: []string{"CAP_KILL CAP_SYS_TIME"}}.Render,
 		"a system call of two":     Nspawn{Machine: "web", SystemCallFilter: []string{"~a\nCapability=all"}}.Render,
+		"sockets of no kind":       Nspawn{Machine: "web", AddressFamilies: []string{"AF_INET AF_PACKET"}}.Render,
 		"users of no kind":         Nspawn{Machine: "web", PrivateUsers: "0:65536"}.Render,
 		"a relative source":        BindsDropIn{"web", []string{"srv"}}.Render,
 		"a source of two lines":    BindsDropIn{"web", []string{"/srv\n[Service]"}}.Render,
