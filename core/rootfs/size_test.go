@@ -24,7 +24,7 @@ func TestATreeIsAsLargeAsItsFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tree.Close()
+	t.Cleanup(func() { _ = tree.Close() })
 	if got, err := tree.Size(); err != nil || got < 1<<20 || got > 1<<20+64<<10 {
 		t.Errorf("it takes %d bytes, %v", got, err)
 	}
