@@ -191,19 +191,27 @@ func TestTheProbesFindTheWaysOutOfAMachineThatIsNoSandbox(t *testing.T) {
 	h.WriteFile(t, "/etc/canary", "of-the-host-alone\n", "0644")
 	create(t, h, fixture("box", "--private-users", "no", "--capability", "all", "--system-call-filter", "@known", "--private-network")...)
 	hostFacts(t, h, "box")
-	open := map[string]bool{}
+	// Only those that change nothing outside of the machine: this one is bounded
+	// by no more than the host of the test is.
+	harmless := map[string]bool{}
+	for _, what := range []string{
+		"the kernel's log", "the size of the kernel's log", "keys of the host", "a raw socket", "a packet socket", "audit",
+		"io_uring", "userfaultfd", "comparing processes", "reading the memory of another process", "bpf",
+		"performance counters", "privileges by setuid",
+	} {
+		harmless[what] = true
+	}
 	for _, p := range probes {
-		if strings.Contains(p.what, "sysrq") || strings.Contains(p.what, "clock") || strings.Contains(p.what, "core pattern") || strings.Contains(p.what, "/sys") || strings.Contains(p.what, "disk") || strings.Contains(p.what, "/proc") {
-			continue // they would do to this machine what they try
+		if !harmless[p.what] {
+			continue
 		}
-		if inMachine(t, h, "box", p.script).Exit == 0 {
-			open[p.what] = true
+		delete(harmless, p.what)
+		if r := inMachine(t, h, "box", p.script); r.Exit != 0 {
+			t.Errorf("%s is not found open: %s", p.what, r)
 		}
 	}
-	for _, what := range []string{"the kernel's log", "the size of the kernel's log", "keys of the host", "a raw socket", "a packet socket", "io_uring", "privileges by setuid"} {
-		if !open[what] {
-			t.Errorf("%s is not found open; these are: %v", what, open)
-		}
+	for what := range harmless {
+		t.Errorf("there is no probe of %s", what)
 	}
 }
 
