@@ -55,6 +55,7 @@ func differ(t *testing.T, a, b map[string]string) {
 }
 
 func TestACloneIsAMachineOfItsOwn(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -132,6 +133,7 @@ func TestACloneIsAMachineOfItsOwn(t *testing.T) {
 }
 
 func TestAMachineThatRunsIsClonedOnlyWhereItIsSaid(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -171,6 +173,7 @@ func TestAMachineThatRunsIsClonedOnlyWhereItIsSaid(t *testing.T) {
 }
 
 func TestAnOriginDoesNotStayFrozenWhenItsCloneIsKilled(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -204,6 +207,7 @@ func TestAnOriginDoesNotStayFrozenWhenItsCloneIsKilled(t *testing.T) {
 }
 
 func TestACloneThatCannotBeIsRefusedBeforeAnythingIsTouched(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	create(t, h, fixture("box", "--no-boot", "--publish", "8080:80")...)
 	create(t, h, fixture("other", "--no-boot")...)
@@ -256,6 +260,7 @@ func TestACloneThatCannotBeIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 }
 
 func TestAnybodyCanBeLetIntoAClone(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	h.MustRun(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/root/other")
 	create(t, h, fixture("box", "--no-boot")...)
@@ -271,6 +276,7 @@ func TestAnybodyCanBeLetIntoAClone(t *testing.T) {
 }
 
 func TestACloneThatWasKilledIsContinuedOrDestroyed(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	box := create(t, h, fixture("box", "--no-boot")...)
 	sum := treeSum(t, h, box.Tree)
@@ -323,6 +329,7 @@ func TestACloneThatWasKilledIsContinuedOrDestroyed(t *testing.T) {
 // Where a file system cannot be mounted with mapped owners, systemd-nspawn gives
 // the tree to a range of users. That of the origin is not the clone's.
 func TestAMachineWhoseTreeWasGivenAwayIsCloned(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	h.MustRun(t, "mkdir", "-m", "0700", "/opt/machines") // on an overlay
 	box := create(t, h, fixture("box", "--directory", "/opt/machines")...)
@@ -344,6 +351,7 @@ func TestAMachineWhoseTreeWasGivenAwayIsCloned(t *testing.T) {
 }
 
 func TestManyAreClonedFromOneAtTheSameTime(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	create(t, h, fixture("box", "--no-boot")...)
 	var all []*testhost.Process
@@ -368,6 +376,7 @@ func TestManyAreClonedFromOneAtTheSameTime(t *testing.T) {
 // The key by which an Arch machine says whom its pacman trusts is not shared
 // with its clone, which yet trusts the same and makes a key of its own.
 func TestACloneOfAnArchTrustsTheSameByAKeyOfItsOwn(t *testing.T) {
+	t.Parallel()
 	h := install(t, testhost.StartDirect(t, options(t, testhost.Options{}, arch)))
 	box := create(t, h, arch.command(t, h, "box")...)
 	twin := create(t, h, clone("box", "twin", "--live")...)
@@ -388,6 +397,7 @@ func TestACloneOfAnArchTrustsTheSameByAKeyOfItsOwn(t *testing.T) {
 // On btrfs trees are subvolumes, and a clone is a snapshot: all at one moment,
 // so that the origin may run and nobody has to hold it still.
 func TestOnBtrfsAMachineThatRunsIsClonedInNoTime(t *testing.T) {
+	t.Parallel()
 	testhost.Require(t, "mkfs.btrfs", "losetup")
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {

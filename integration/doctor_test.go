@@ -231,6 +231,7 @@ var faults = []fault{
 }
 
 func TestDoctorFindsWhatIsWrongAndItsCommandsMendIt(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	before := h.Snapshot(t)
 	healthy(t, h)
@@ -297,6 +298,7 @@ END`,
 }
 
 func TestWhoeverDropsWhatMachinesSendIsNamed(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	// Not in the host's tree: firewalld would keep the outside away as it boots.
 	h.MustRun(t, "sh", "-ec", `printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d
@@ -358,6 +360,7 @@ func TestWhoeverDropsWhatMachinesSendIsNamed(t *testing.T) {
 }
 
 func TestDoctorOnAHostWithoutSystemd(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	before := h.Snapshot(t)
 	healthy(t, h)

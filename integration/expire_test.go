@@ -22,6 +22,7 @@ const (
 )
 
 func TestTheTimerDestroysMachinesWhoseTimeIsOver(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	h.MustRun(t, "systemctl", "daemon-reload")
 	if r := h.Run(t, "systemctl", "is-enabled", expireTimer); strings.TrimSpace(r.Stdout) != "disabled" {
@@ -59,6 +60,7 @@ func TestTheTimerDestroysMachinesWhoseTimeIsOver(t *testing.T) {
 }
 
 func TestLinesAreCompletedWithTheMachinesOfTheHost(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	makeSeveral(t, h, map[string][]string{"box1": {"--no-boot"}, "box2": {"--no-boot"}})
 	const press = `. /usr/local/share/bash-completion/completions/nspawn-build
@@ -74,6 +76,7 @@ func TestLinesAreCompletedWithTheMachinesOfTheHost(t *testing.T) {
 }
 
 func TestWhatIsInstalledIsUninstalled(t *testing.T) {
+	t.Parallel()
 	testhost.Require(t, "make", "go")
 	root := t.TempDir()
 	run := func(target string) {

@@ -153,6 +153,7 @@ func TestAHostWithoutNetworkdRunsMachines(t *testing.T) {
 
 // TestNetworkdLeavesABuiltinLinkAlone is about a host on which both could.
 func TestNetworkdLeavesABuiltinLinkAlone(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	before := h.Snapshot(t)
 	for _, more := range [][]string{{"--host-network", "builtin"}, {"--driver", "direct"}} {

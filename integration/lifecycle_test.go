@@ -66,6 +66,7 @@ func expire(t *testing.T, h *testhost.Host, name string) {
 }
 
 func TestMachinesAreStartedStoppedAndDestroyedTogether(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -150,6 +151,7 @@ func TestMachinesAreStartedStoppedAndDestroyedTogether(t *testing.T) {
 }
 
 func TestDestroyAllLeavesNothing(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))

@@ -75,6 +75,7 @@ const (
 )
 
 func TestLimitsAreChangedWhileAMachineRunsAndKept(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -151,6 +152,7 @@ func TestLimitsAreChangedWhileAMachineRunsAndKept(t *testing.T) {
 // What a crash leaves between the record, the drop-in and the service manager
 // is put right by the same command.
 func TestAChangeOfLimitsThatWasCutOffIsMadeGoodByDoingItAgain(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	create(t, h, fixture("box", "--memory-max", "1G", "--no-boot")...)
 	h.MustRun(t, "systemctl", "start", "systemd-nspawn@box.service")
@@ -179,6 +181,7 @@ func TestAChangeOfLimitsThatWasCutOffIsMadeGoodByDoingItAgain(t *testing.T) {
 }
 
 func TestWhatSetPropertyLeftGoesWithTheMachine(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	// Of another unit, and there before: both stay.
 	h.MustRun(t, "systemctl", "set-property", "systemd-logind.service", "CPUWeight=50")
@@ -229,6 +232,7 @@ func TestWhatSetPropertyLeftGoesWithTheMachine(t *testing.T) {
 // TestBandwidthIsThatOfTheDiskOfTheTree needs a tree on a disk; where a test
 // host is on none, that is said.
 func TestBandwidthIsThatOfTheDiskOfTheTree(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	before := h.Snapshot(t)
 	odd := `/srv/100% "odd" tree`

@@ -13,6 +13,7 @@ import (
 // TestWhatIsDoneMeanwhileEndsInADefinedState has a machine made, destroyed,
 // started and stopped while somebody else is at work on it.
 func TestWhatIsDoneMeanwhileEndsInADefinedState(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))

@@ -99,6 +99,7 @@ func answerInside(t *testing.T, h *testhost.Host, machine, port string) {
 func hostSide(m created) string { return strings.TrimSuffix(m.Address.String(), ".200") + ".1" }
 
 func TestAMachineReachesTheInternetAndNothingElse(t *testing.T) {
+	t.Parallel()
 	const port = testhost.EchoPort
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
@@ -164,6 +165,7 @@ func TestAMachineReachesTheInternetAndNothingElse(t *testing.T) {
 }
 
 func TestPublishedPortsAreReachedAndGiven(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -218,6 +220,7 @@ func answeringProcesses(t *testing.T, h *testhost.Host) []string {
 }
 
 func TestAMachineOfSystemdKeepsItsNetworkHoweverItIsStarted(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	h.Internet(t)
 	before := h.Snapshot(t)
@@ -258,6 +261,7 @@ func TestAMachineOfSystemdKeepsItsNetworkHoweverItIsStarted(t *testing.T) {
 }
 
 func TestAMachineIsKnownByItsPlainName(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -292,6 +296,7 @@ func TestAMachineIsKnownByItsPlainName(t *testing.T) {
 }
 
 func TestLongNamesHaveLinksOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -309,6 +314,7 @@ func TestLongNamesHaveLinksOfTheirOwn(t *testing.T) {
 }
 
 func TestALinkOfAnotherNameIsNoticedAtOnce(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	// As the kernel's command line would say after it was changed.
 	const dropIn = "/etc/systemd/system/systemd-nspawn@.service.d/10-naming.conf"
@@ -323,6 +329,7 @@ func TestALinkOfAnotherNameIsNoticedAtOnce(t *testing.T) {
 }
 
 func TestNetworksOfTheHostAreNotGivenToMachines(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	for _, command := range []string{
 		"ip route add 192.168.200.0/23 dev eth0 table 51820", // a VPN's
@@ -345,6 +352,7 @@ func TestNetworksOfTheHostAreNotGivenToMachines(t *testing.T) {
 }
 
 func TestAProgramThatOthersCanChangeIsNotRunWithAMachine(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	h.MustRun(t, "sh", "-ec", "mkdir -m 777 /srv/open && cp -a /usr/local/bin/nspawn-build /srv/open/")
 	before := h.Snapshot(t)

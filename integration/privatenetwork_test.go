@@ -10,6 +10,7 @@ import (
 )
 
 func TestAMachineWithoutALinkIsEnteredFromTheHostAlone(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -57,6 +58,7 @@ func TestAMachineWithoutALinkIsEnteredFromTheHostAlone(t *testing.T) {
 
 // A machine without a link takes no address from those that have one.
 func TestAMachineWithoutALinkTakesNoAddress(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	create(t, h, fixture("none", "--private-network", "--no-boot")...)
 	m := create(t, h, fixture("box")...)

@@ -170,6 +170,7 @@ func sandboxed(t *testing.T, h *testhost.Host, m created) {
 }
 
 func TestNothingGetsOutOfASandbox(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := withUsers(t, installFixture(t, kind.start(t, testhost.Options{})))
@@ -187,6 +188,7 @@ func TestNothingGetsOutOfASandbox(t *testing.T) {
 
 // The probes are worth something only if they find a way where there is one.
 func TestTheProbesFindTheWaysOutOfAMachineThatIsNoSandbox(t *testing.T) {
+	t.Parallel()
 	h := withUsers(t, installFixture(t, testhost.StartDirect(t, testhost.Options{})))
 	h.WriteFile(t, "/etc/canary", "of-the-host-alone\n", "0644")
 	create(t, h, fixture("box", "--private-users", "no", "--capability", "all", "--system-call-filter", "@known", "--private-network")...)
@@ -216,6 +218,7 @@ func TestTheProbesFindTheWaysOutOfAMachineThatIsNoSandbox(t *testing.T) {
 }
 
 func TestASandboxOfEveryDistributionIsReached(t *testing.T) {
+	t.Parallel()
 	h := install(t, testhost.Start(t, options(t, testhost.Options{}, arch, fedora)))
 	for name, command := range map[string][]string{
 		"deb":  debian("trixie", "deb"),
@@ -234,6 +237,7 @@ func TestASandboxOfEveryDistributionIsReached(t *testing.T) {
 
 // The settings are carried out by whatever systemd a host has.
 func TestEverySystemdHardensTheSame(t *testing.T) {
+	t.Parallel()
 	for _, suite := range []string{"bookworm", "forky"} {
 		t.Run(suite, func(t *testing.T) {
 			h := withUsers(t, installFixture(t, testhost.Start(t, testhost.Options{Suite: suite})))

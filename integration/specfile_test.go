@@ -81,6 +81,7 @@ func roomForMany(t *testing.T) {
 }
 
 func TestTwentyMachinesOfOneFileAreMadeAtOnceAndLeaveNothing(t *testing.T) {
+	t.Parallel()
 	const n = 20
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	roomForMany(t)
@@ -120,6 +121,7 @@ func TestTwentyMachinesOfOneFileAreMadeAtOnceAndLeaveNothing(t *testing.T) {
 }
 
 func TestAFileThatWasKilledGoesOnWhereItStopped(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -149,6 +151,7 @@ func TestAFileThatWasKilledGoesOnWhereItStopped(t *testing.T) {
 }
 
 func TestOneOfAFileThatFailsDoesNotKeepTheOthers(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	file := fleet(2, "") + "  - name: broken\n    options: {fail: after}\n"
 	h.WriteFile(t, "/srv/fleet.yaml", file, "0644")
@@ -184,6 +187,7 @@ func TestOneOfAFileThatFailsDoesNotKeepTheOthers(t *testing.T) {
 }
 
 func TestAnInterruptEndsAllMachinesOfAFileInGoodOrder(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	h.WriteFile(t, "/srv/fleet.yaml", fleet(4, "  options: {delay: 60s}\n"), "0644")
 	before := h.Snapshot(t)
@@ -208,6 +212,7 @@ labels:
 `
 
 func TestWhatIsEditedInAFileIsApplied(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -299,6 +304,7 @@ func TestWhatIsEditedInAFileIsApplied(t *testing.T) {
 }
 
 func TestAnEditThatWasKilledIsAppliedByTheSameCommand(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	h.MustRun(t, "mkdir", "-p", "/srv/specs")
 	h.WriteFile(t, "/srv/specs/password", "a password for the file\n", "0600")
@@ -333,6 +339,7 @@ func TestAnEditThatWasKilledIsAppliedByTheSameCommand(t *testing.T) {
 }
 
 func TestWhatShowPrintsIsTheMachine(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	before := h.Snapshot(t)
 	m := create(t, h, fixture("box", "--memory-max", "1G", "--label", "a=b: c", "--ttl", "3h", "--dns", testhost.OutsideAddress, "--option", "delay=0s")...)
@@ -354,6 +361,7 @@ func TestWhatShowPrintsIsTheMachine(t *testing.T) {
 }
 
 func TestWhatAnEditTakesAwayIsGone(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	h.MustRun(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "guest", "-f", "/srv/guest")
 	const plain = "version: 1\nname: box\ndistro: fixture\n"

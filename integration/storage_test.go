@@ -36,6 +36,7 @@ func inMachine(t *testing.T, h *testhost.Host, name, script string) testhost.Res
 }
 
 func TestAWorkspaceBelongsToItsOwnerOnBothSides(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := withUsers(t, installFixture(t, kind.start(t, testhost.Options{})))
@@ -112,6 +113,7 @@ func TestAWorkspaceBelongsToItsOwnerOnBothSides(t *testing.T) {
 
 // What is refused is refused before anything is touched, with the reason.
 func TestBindsThatWouldOpenTheHostAreRefused(t *testing.T) {
+	t.Parallel()
 	h := withUsers(t, installFixture(t, testhost.StartDirect(t, testhost.Options{})))
 	h.MustRun(t, "sh", "-ec", `
 		install -d -o alice -g alice /opt/work /home/alice/shared && chmod 700 /opt
@@ -179,6 +181,7 @@ func TestBindsThatWouldOpenTheHostAreRefused(t *testing.T) {
 }
 
 func TestAReadOnlyMachineBootsAndKeepsNothing(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -210,6 +213,7 @@ func TestAReadOnlyMachineBootsAndKeepsNothing(t *testing.T) {
 }
 
 func TestAnEphemeralMachineForgets(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := withUsers(t, installFixture(t, kind.start(t, testhost.Options{})))

@@ -41,6 +41,7 @@ while (!$end || (time < $end && %got < $sent)) {
 print "sent $sent received " . scalar(keys %got) . "\n";`
 
 func TestTheUplinkOfTheHostDoesNotNotice(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))

@@ -22,6 +22,7 @@ func bootID(t *testing.T, h *testhost.Host, m created) string {
 // TestEachVerbOfTheGuideDoesWhatItSays is about the guide's "Container
 // Management Commands".
 func TestEachVerbOfTheGuideDoesWhatItSays(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
@@ -101,6 +102,7 @@ func TestEachVerbOfTheGuideDoesWhatItSays(t *testing.T) {
 }
 
 func TestAnEnabledMachineIsBootedWithTheHost(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	// As on hosts whose presets do not enable it.
 	h.MustRun(t, "systemctl", "disable", "--quiet", "machines.target")
@@ -175,6 +177,7 @@ func TestAnEnabledMachineIsBootedWithTheHost(t *testing.T) {
 }
 
 func TestWithoutSystemdNothingIsEnabled(t *testing.T) {
+	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
 	before := h.Snapshot(t)
 	want(t, exitHost, h.Run(t, fixture("box", "--enable")...))
@@ -192,6 +195,7 @@ func TestWithoutSystemdNothingIsEnabled(t *testing.T) {
 }
 
 func TestARemovedMachineLeavesItsFilesAndNothingElse(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
