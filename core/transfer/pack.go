@@ -150,7 +150,7 @@ func (p *packer) file(root *os.Root, name, as string) error {
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err == nil && st.Nlink > 1 {
-		id := inode{uint64(st.Dev), st.Ino}
+		id := inode{st.Dev, st.Ino}
 		if first, ok := p.seen[id]; ok {
 			h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
 			return p.out.WriteHeader(h)
