@@ -110,6 +110,7 @@ func TestAMachineReachesTheInternetAndNothingElse(t *testing.T) {
 			other := create(t, h, fixture("other")...)
 			open := create(t, h, fixture("open")...)
 			net := create(t, h, fixture("net", "--egress", "internet")...)
+			sandbox := create(t, h, fixture("sandbox", "--profile", "sandbox")...)
 			none := want(t, exitDone, h.Run(t, fixture("none", "--egress", "none")...))
 			if !strings.Contains(none.Stderr, "on purpose") {
 				t.Errorf("it does not say that no name is resolved: %s", none)
@@ -129,12 +130,13 @@ func TestAMachineReachesTheInternetAndNothingElse(t *testing.T) {
 				}
 			}
 			all := targets(net)
-			for _, name := range []string{"open", "net", "none"} {
-				// An address of its own on the link, as a root inside can give it.
+			for _, name := range []string{"open", "net", "sandbox", "none"} {
+				// An address of its own on the link, as a root inside can give it. The
+				// sandbox has no raw sockets.
 				h.MustRun(t, "ip", "-6", "address", "add", "fd77::1/64", "dev", "ve-"+name, "nodad")
 				h.MustRun(t, "nspawn-build", "exec", name, "--", "ip", "-6", "address", "add", "fd77::2/64", "dev", "host0", "nodad")
-				got := reached(t, h, name, targets(map[string]created{"open": open, "net": net, "none": {Address: net.Address}}[name])...)
-				wanted := map[string][]string{"open": targets(open), "net": all[:3], "none": {}}[name]
+				got := reached(t, h, name, targets(map[string]created{"open": open, "net": net, "sandbox": sandbox, "none": {Address: net.Address}}[name])...)
+				wanted := map[string][]string{"open": targets(open), "net": all[:3], "sandbox": all[:2], "none": {}}[name]
 				if diff := cmp.Diff(wanted, got); diff != "" {
 					t.Errorf("%s reaches (-want +got):\n%s", name, diff)
 				}
@@ -153,7 +155,7 @@ func TestAMachineReachesTheInternetAndNothingElse(t *testing.T) {
 			if diff := cmp.Diff(all[:3], reached(t, h, "net", all...)); diff != "" {
 				t.Errorf("after a reboot it reaches (-want +got):\n%s", diff)
 			}
-			for _, name := range []string{"other", "open", "net", "none"} {
+			for _, name := range []string{"other", "open", "net", "sandbox", "none"} {
 				destroy(t, h, name)
 			}
 			left := h.Settled(t, before, 10*time.Second, answeringProcesses(t, h)...)

@@ -22,8 +22,7 @@ func Reaches(m store.Machine) bool {
 // NetworkdServes tells whether the host's networkd configures this host's end
 // of a machine's link.
 func NetworkdServes(m store.Machine) bool {
-	return m.Driver == spec.DriverSystemd && m.Interface != "" && !m.Spec.Network.Private &&
-		m.Spec.Network.Host != spec.HostNetworkBuiltin
+	return m.Interface != "" && !m.Spec.Network.Private && !m.Builtin()
 }
 
 // NetworkPath is the .network file that we write for a machine.
