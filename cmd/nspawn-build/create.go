@@ -63,14 +63,17 @@ func specFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "no-boot", Usage: "make the machine and do not boot it"},
 		&cli.DurationFlag{Name: "timeout", Value: defaultTimeout, Usage: "`TIME` that booting may take until a login works", EnvVars: env("timeout")},
 	}
-	return slices.Concat(flags, reachFlags(), storageFlags(), securityFlags(), lifetimeFlags(), accessFlags())
+	return slices.Concat(
+		grouped("The machine:", flags), grouped("Who gets in:", accessFlags()), grouped("What it reaches, and what reaches it:", reachFlags()),
+		grouped("Storage:", storageFlags()), grouped("Hardening:", securityFlags()), grouped("Lifetime:", lifetimeFlags()),
+	)
 }
 
 // reachFlags say what the machine reaches and by whom it is reached.
 func reachFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "private-network", Usage: "leave the machine without a link, and so without SSH"},
-		&cli.StringSliceFlag{Name: "publish", Aliases: []string{"p"}, Usage: "`[ADDRESS:]HOST:MACHINE[/udp]`: make a port of the machine reachable under one of this host; may be repeated"},
+		&cli.StringSliceFlag{Name: "publish", Aliases: []string{"p"}, Usage: "make a port of the machine reachable under one of this host: `[ADDRESS:]HOST:MACHINE[/udp]`; may be repeated"},
 		&cli.StringFlag{Name: "egress", Usage: "`WHAT` the machine may reach: any, internet (not this host nor private networks) or none (default: any)", EnvVars: env("egress")},
 		&cli.StringFlag{Name: "host-network", Usage: "`WHAT` configures this host's end of the link: auto, networkd or builtin (default: auto)", EnvVars: env("host-network")},
 		&cli.BoolFlag{Name: "alias", Usage: "let this host know the machine by its plain name: ssh NAME, ping NAME", EnvVars: env("alias")},
@@ -80,8 +83,8 @@ func reachFlags() []cli.Flag {
 // storageFlags say what of the host is seen in the machine.
 func storageFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "bind", Usage: "`SOURCE[:TARGET[:ro]]`: show a directory of this host in the machine; may be repeated"},
-		&cli.StringSliceFlag{Name: "bind-ro", Usage: "`SOURCE[:TARGET]`: the same, for reading only; may be repeated"},
+		&cli.StringSliceFlag{Name: "bind", Usage: "show a directory of this host in the machine: `SOURCE[:TARGET[:ro]]`; may be repeated"},
+		&cli.StringSliceFlag{Name: "bind-ro", Usage: "the same, for reading only: `SOURCE[:TARGET]`; may be repeated"},
 		&cli.BoolFlag{Name: "read-only", Usage: "keep the machine from writing to its own root"},
 		&cli.BoolFlag{Name: "ephemeral", Usage: "throw away what was written whenever the machine stops"},
 	}
