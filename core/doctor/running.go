@@ -74,7 +74,7 @@ func (p *patient) inside(ctx context.Context, d driver.Driver, reachable bool) [
 		return append(found, untold("machine.host-key", err))
 	}
 	target := readiness.Target{
-		Name: p.m.Name, Driver: d, Interface: p.m.Interface, Address: p.m.Address.Addr(), HostKey: key,
+		Name: p.m.Name, Driver: d, Interface: p.m.Interface, HostSide: p.m.HostSide.Addr(), Address: p.m.Address.Addr(), HostKey: key,
 	}
 	if p.m.Facts != nil && machines.Reaches(p.m) && !p.blocked {
 		target.ProbeHost = p.m.Facts.ProbeHost

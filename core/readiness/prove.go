@@ -21,6 +21,7 @@ type Target struct {
 	Name      string
 	Driver    driver.Driver
 	Interface string        // the host's end of the link; every probe is bound to it
+	HostSide  netip.Addr    // the host's address there, that probes come from; zero leaves that open
 	Address   netip.Addr    // the machine's
 	HostKey   ssh.PublicKey // the only one that is accepted
 	User      string        // who logs in; root when empty

@@ -296,7 +296,7 @@ func TestProbesNeverStrayToAnotherOwnerOfTheAddress(t *testing.T) {
 	t.Run("while the interface is missing", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		if conn, err := dial(ctx, "ve-proof", "192.168.232.200:22"); err == nil {
+		if conn, err := dial(ctx, "ve-proof", netip.Addr{}, "192.168.232.200:22"); err == nil {
 			_ = conn.Close()
 			t.Error("a connection without the interface")
 		} else {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
+	"golang.org/x/sys/unix"
 )
 
 // still is a driver whose machine never runs.
@@ -238,7 +239,7 @@ func TestNothingIsDialledWithoutTheInterface(t *testing.T) {
 		}
 	}()
 	for _, iface := range []string{"", "ve-none", "ve-a-name-that-is-far-too-long"} {
-		conn, err := dial(t.Context(), iface, l.Addr().String())
+		conn, err := dial(t.Context(), iface, netip.Addr{}, l.Addr().String())
 		if err == nil {
 			_ = conn.Close()
 			t.Errorf("%q: connected", iface)
@@ -397,5 +398,28 @@ func TestASlowConversationIsToldFromARefusal(t *testing.T) {
 	}
 	if err := talk(func(c net.Conn) { _ = c.Close() }); err == nil || errors.Is(err, errSlow) {
 		t.Errorf("a connection that is closed: %v", err)
+	}
+}
+
+func TestAProbeComesFromTheHostsEndOrNotAtAll(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // ends with the test
+	conn, err := dial(t.Context(), "lo", netip.MustParseAddr("127.0.0.7"), l.Addr().String())
+	if errors.Is(err, unix.EPERM) {
+		t.Skip("binding to an interface needs root")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if from, _, _ := net.SplitHostPort(conn.LocalAddr().String()); from != "127.0.0.7" {
+		t.Errorf("it comes from %s", from)
+	}
+	_ = conn.Close()
+	// An address that this host does not have, or not yet.
+	if conn, err := dial(t.Context(), "lo", netip.MustParseAddr("192.0.2.7"), l.Addr().String()); !errors.Is(err, unix.EADDRNOTAVAIL) {
+		t.Errorf("%v, %v", conn, err)
 	}
 }

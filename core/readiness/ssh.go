@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,8 +28,9 @@ var errSlow = errors.New("the conversation took too long")
 
 // dial connects to the machine's port 22 through its own interface and no
 // other: the socket is bound before it connects, and without that there is no
-// connection.
-func dial(ctx context.Context, iface, address string) (net.Conn, error) {
+// connection. from is the address that it comes from, which the link may be yet
+// to be given: another one of this host's would be let in nowhere.
+func dial(ctx context.Context, iface string, from netip.Addr, address string) (net.Conn, error) {
 	if iface == "" {
 		return nil, errors.New("no interface to bind to")
 	}
@@ -44,6 +46,9 @@ func dial(ctx context.Context, iface, address string) (net.Conn, error) {
 			}
 			return nil
 		},
+	}
+	if from.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	}
 	return d.DialContext(ctx, "tcp", address)
 }
@@ -134,7 +139,7 @@ func (p *proof) mayBeEarly(ctx context.Context) bool {
 func (p *proof) open(ctx context.Context) (net.Conn, string) {
 	address := net.JoinHostPort(p.Address.String(), "22")
 	for pause := newBackoff(); ; {
-		conn, err := dial(ctx, p.Interface, address)
+		conn, err := dial(ctx, p.Interface, p.HostSide, address)
 		if err == nil {
 			greeted := &greetedConn{Conn: conn, r: bufio.NewReaderSize(conn, 4096)}
 			var banner string

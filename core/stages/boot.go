@@ -83,7 +83,7 @@ func (b *Boot) Apply(ctx context.Context) (err error) {
 		return crowded(b.explain(ctx, m, err))
 	}
 	target := readiness.Target{
-		Name: m.Name, Driver: b.Driver, Interface: m.Interface, Address: m.Address.Addr(),
+		Name: m.Name, Driver: b.Driver, Interface: m.Interface, HostSide: m.HostSide.Addr(), Address: m.Address.Addr(),
 		HostKey: hostKey, Logins: b.logins(m, probe),
 	}
 	switch {
