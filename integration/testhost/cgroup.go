@@ -59,7 +59,7 @@ func RequireLegacyCgroups(t testing.TB) {
 }
 
 // cgroupPrefix marks the cgroups that are ours to remove.
-const cgroupPrefix = "nspawn-build-test-"
+const cgroupPrefix = "testhost-"
 
 // makeCgroups makes a cgroup for one host in every hierarchy.
 func makeCgroups(host string) ([]string, error) {
