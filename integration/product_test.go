@@ -123,7 +123,7 @@ var questions = []struct{ what, command, want string }{
 	{"no unit failed", "systemctl --failed --no-legend --plain | wc -l", "0"},
 	{"a name resolves", "getent hosts " + testhost.OutsideName, testhost.OutsideAddress},
 	{
-		"the outside is reached", "exec 3<>/dev/tcp/" + testhost.OutsideName + `/80 &&
+		"the outside is reached", "exec 3<>/dev/tcp/OUTSIDE" + `/80 &&
 			printf 'GET / HTTP/1.0\r\nHost: ` + testhost.OutsideName + `\r\n\r\n' >&3 && tail -n1 <&3`,
 		strings.TrimSpace(testhost.OutsideText),
 	},
@@ -134,10 +134,17 @@ var questions = []struct{ what, command, want string }{
 // checkMachine asks the machine itself whether it is what was promised.
 func checkMachine(t *testing.T, h *testhost.Host, m created) {
 	t.Helper()
+	checkReaching(t, h, m, testhost.OutsideName)
+}
+
+// checkReaching is checkMachine for one that reaches the outside at another
+// place.
+func checkReaching(t *testing.T, h *testhost.Host, m created, outside string) {
+	t.Helper()
 	const end = "=== end of answer"
 	var script strings.Builder
 	for _, q := range questions {
-		fmt.Fprintf(&script, "(%s) 2>&1; echo; echo '%s'\n", q.command, end)
+		fmt.Fprintf(&script, "(%s) 2>&1; echo; echo '%s'\n", strings.ReplaceAll(q.command, "OUTSIDE", outside), end)
 	}
 	r := ssh(t, h, "root@"+m.Address.String(), "bash -c "+quote(script.String()))
 	answers := strings.Split(r.Stdout, end)
