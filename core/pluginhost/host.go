@@ -44,6 +44,8 @@ type Host struct {
 	StartTimeout time.Duration
 	// CallTimeout bounds Describe, Validate and Plan. Zero means 30 seconds.
 	CallTimeout time.Duration
+	// StateTimeout bounds State, which may ask mirrors. Zero means 2 minutes.
+	StateTimeout time.Duration
 	// Silence and CancelGrace bound Bootstrap, see sdk.Client. Zero means 15
 	// minutes and 10 seconds.
 	Silence, CancelGrace time.Duration

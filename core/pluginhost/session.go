@@ -36,7 +36,7 @@ type Session struct {
 	closed  error
 }
 
-var _ sdk.Plugin = (*Session)(nil)
+var _ sdk.Stater = (*Session)(nil)
 
 // Start starts the plugin of a listing. It may write to the directories of
 // grants: give those of a Request for its Bootstrap, and none for the calls
@@ -183,6 +183,18 @@ func (s *Session) Plan(ctx context.Context, req sdk.Request) (sdk.Plan, error) {
 	return p, s.explain(ctx, err)
 }
 
+// State implements sdk.Stater. A plugin that has no FeatureState cannot tell.
+// It may ask mirrors, and so is given longer than the other calls.
+func (s *Session) State(ctx context.Context, req sdk.Request) (sdk.State, error) {
+	if !s.description.Has(sdk.FeatureState) {
+		return sdk.State{}, nil
+	}
+	ctx, cancel := s.within(ctx, "State", orDefault(s.host.StateTimeout, 2*time.Minute))
+	defer cancel()
+	state, err := s.plugin.State(ctx, req)
+	return state, s.explain(ctx, err)
+}
+
 // Bootstrap implements sdk.Plugin. When ctx is done the plugin is asked to stop
 // and, if it does not, killed.
 func (s *Session) Bootstrap(ctx context.Context, req sdk.Request, report sdk.Reporter) (sdk.Facts, error) {
@@ -194,7 +206,10 @@ func (s *Session) Bootstrap(ctx context.Context, req sdk.Request, report sdk.Rep
 }
 
 func (s *Session) deadline(ctx context.Context, call string) (context.Context, context.CancelFunc) {
-	limit := orDefault(s.host.CallTimeout, 30*time.Second)
+	return s.within(ctx, call, orDefault(s.host.CallTimeout, 30*time.Second))
+}
+
+func (s *Session) within(ctx context.Context, call string, limit time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, limit,
 		fmt.Errorf("the %s plugin did not answer %s within %s: %w", s.process.name, call, limit, ErrUnresponsive))
 }

@@ -43,6 +43,7 @@ const (
 )
 
 var (
+	digestForm  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	nameForm    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 	commandForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9+._-]{0,63}$`)
 	unitForm    = regexp.MustCompile(`^[A-Za-z0-9_:\\][A-Za-z0-9_:.\\@-]{0,240}\.(service|socket|target|timer|path|mount|automount|swap|slice|scope|device)$`)
@@ -65,11 +66,13 @@ func checkDescription(d Description) (Description, error) {
 		atMost("distros", len(d.Distros), maxDistros),
 		atMost("tools", len(d.Tools), maxDistros),
 		atMost("options", len(d.Options), maxDistros),
+		atMost("features", len(d.Features), maxDistros),
 	)
 	if err != nil {
 		return Description{}, err
 	}
 	d.Version, d.Protocol = Clean(d.Version, 128), Clean(d.Protocol, 32)
+	cleanAll(d.Features, 64)
 	seen := map[string]bool{}
 	for i, distro := range d.Distros {
 		if !nameForm.MatchString(distro.Name) {
@@ -123,7 +126,16 @@ func checkValidation(asked Request, v Validation) (Validation, error) {
 	cleanAll(r.Mirrors, MaxText)
 	cleanAll(r.Packages, 256)
 	r.Options = cleanMap(r.Options, MaxText)
+	// What is pinned, and to when, was asked for and is not the plugin's to say.
+	r.Pinned, r.Snapshot, r.SourceDateEpoch = asked.Pinned, asked.Snapshot, asked.SourceDateEpoch
 	return v, nil
+}
+
+func checkState(s State) (State, error) {
+	if err := atMost("repository", len(s.Repository), maxReleases); err != nil {
+		return State{}, err
+	}
+	return State{Engine: Clean(s.Engine, 256), Repository: cleanMap(s.Repository, 1024)}, nil
 }
 
 func checkPlan(p Plan) (Plan, error) {
@@ -174,8 +186,13 @@ func checkFacts(f Facts) (Facts, error) {
 		return Facts{}, err
 	}
 	for i, p := range f.Packages {
+		if p.SHA256 != "" && !digestForm.MatchString(p.SHA256) {
+			return Facts{}, broke("a package's sha256 is 64 lower-case hexadecimal digits", fmt.Sprintf("%q is not", p.SHA256))
+		}
 		f.Packages[i] = Package{
 			Name: Clean(p.Name, 256), Version: Clean(p.Version, 256), Architecture: Clean(p.Architecture, 64),
+			Source: Clean(p.Source, 256), SourceVersion: Clean(p.SourceVersion, 256),
+			License: Clean(p.License, 1024), SHA256: p.SHA256,
 		}
 	}
 	f.OSRelease = cleanMap(f.OSRelease, 1024)

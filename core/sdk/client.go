@@ -69,6 +69,15 @@ func (c *Client) Plan(ctx context.Context, req Request) (Plan, error) {
 	return checkPlan(planFromProto(r))
 }
 
+// State implements Stater. Ask only a plugin that has FeatureState.
+func (c *Client) State(ctx context.Context, req Request) (State, error) {
+	r, err := c.rpc.State(ctx, &pb.StateRequest{Request: requestToProto(req)}, bounded)
+	if err != nil {
+		return State{}, errorFromStatus(err)
+	}
+	return checkState(stateFromProto(r))
+}
+
 // Bootstrap implements Plugin. When ctx is done it asks the plugin to cancel
 // the job and waits for its last event; the error then wraps the context's. An
 // error that wraps ErrUnresponsive means that the plugin still runs.

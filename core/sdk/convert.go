@@ -29,6 +29,8 @@ func requestToProto(r Request) *pb.Request {
 		Target:         r.Target,
 		CacheDirectory: r.CacheDirectory,
 		WorkDirectory:  r.WorkDirectory,
+
+		Snapshot: r.Snapshot, SourceDateEpoch: r.SourceDateEpoch, Pinned: each(r.Pinned, packageToProto),
 	}
 }
 
@@ -45,6 +47,8 @@ func requestFromProto(r *pb.Request) Request {
 		Target:         r.GetTarget(),
 		CacheDirectory: r.GetCacheDirectory(),
 		WorkDirectory:  r.GetWorkDirectory(),
+
+		Snapshot: r.GetSnapshot(), SourceDateEpoch: r.GetSourceDateEpoch(), Pinned: each(r.GetPinned(), packageFromProto),
 	}
 }
 
@@ -65,6 +69,7 @@ func descriptionToProto(d Description) *pb.DescribeResponse {
 		Options: each(d.Options, func(o Option) *pb.Option {
 			return &pb.Option{Name: o.Name, Help: o.Help, Choices: o.Choices, DefaultValue: o.Default}
 		}),
+		Features: d.Features,
 	}
 }
 
@@ -88,6 +93,7 @@ func descriptionFromProto(d *pb.DescribeResponse) Description {
 		Options: each(d.GetOptions(), func(o *pb.Option) Option {
 			return Option{Name: o.GetName(), Help: o.GetHelp(), Choices: o.GetChoices(), Default: o.GetDefaultValue()}
 		}),
+		Features: d.GetFeatures(),
 	}
 }
 
@@ -132,6 +138,28 @@ func planFromProto(p *pb.PlanResponse) Plan {
 	}
 }
 
+func stateToProto(s State) *pb.StateResponse {
+	return &pb.StateResponse{Engine: s.Engine, Repository: s.Repository}
+}
+
+func stateFromProto(s *pb.StateResponse) State {
+	return State{Engine: s.GetEngine(), Repository: s.GetRepository()}
+}
+
+func packageToProto(p Package) *pb.Package {
+	return &pb.Package{
+		Name: p.Name, Version: p.Version, Architecture: p.Architecture,
+		Source: p.Source, SourceVersion: p.SourceVersion, License: p.License, Sha256: p.SHA256,
+	}
+}
+
+func packageFromProto(p *pb.Package) Package {
+	return Package{
+		Name: p.GetName(), Version: p.GetVersion(), Architecture: p.GetArchitecture(),
+		Source: p.GetSource(), SourceVersion: p.GetSourceVersion(), License: p.GetLicense(), SHA256: p.GetSha256(),
+	}
+}
+
 func factsToProto(f Facts) *pb.Facts {
 	return &pb.Facts{
 		OsRelease:      f.OSRelease,
@@ -139,11 +167,9 @@ func factsToProto(f Facts) *pb.Facts {
 		NetworkUnits:   f.NetworkUnits,
 		ResolverUnits:  f.ResolverUnits,
 		PackageManager: f.PackageManager,
-		Packages: each(f.Packages, func(p Package) *pb.Package {
-			return &pb.Package{Name: p.Name, Version: p.Version, Architecture: p.Architecture}
-		}),
-		MaskUnits: f.MaskUnits,
-		ProbeHost: f.ProbeHost,
+		Packages:       each(f.Packages, packageToProto),
+		MaskUnits:      f.MaskUnits,
+		ProbeHost:      f.ProbeHost,
 	}
 }
 
@@ -154,10 +180,8 @@ func factsFromProto(f *pb.Facts) Facts {
 		NetworkUnits:   f.GetNetworkUnits(),
 		ResolverUnits:  f.GetResolverUnits(),
 		PackageManager: f.GetPackageManager(),
-		Packages: each(f.GetPackages(), func(p *pb.Package) Package {
-			return Package{Name: p.GetName(), Version: p.GetVersion(), Architecture: p.GetArchitecture()}
-		}),
-		MaskUnits: f.GetMaskUnits(),
-		ProbeHost: f.GetProbeHost(),
+		Packages:       each(f.GetPackages(), packageFromProto),
+		MaskUnits:      f.GetMaskUnits(),
+		ProbeHost:      f.GetProbeHost(),
 	}
 }

@@ -9,7 +9,10 @@
 // against it depends on the protocol only.
 package sdk
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Plugin bootstraps the root file systems of one or more distributions.
 //
@@ -28,6 +31,33 @@ type Plugin interface {
 	// wraps, a *Failure reaches the user with its hint and code; any other
 	// is reported as CodeTool.
 	Bootstrap(ctx context.Context, req Request, report Reporter) (Facts, error)
+}
+
+// Stater is a Plugin that can say what a tree made now would be made of. Serve
+// lists FeatureState for it.
+type Stater interface {
+	Plugin
+	// State has no side effects. It may ask the mirrors of req, which is as
+	// Validate resolved it.
+	State(ctx context.Context, req Request) (State, error)
+}
+
+// Features are what a plugin does beyond protocol 1.0. A host asks for none of
+// these of a plugin that does not list it.
+const (
+	FeatureState        = "state"        // it is a Stater
+	FeatureSnapshot     = "snapshot"     // it heeds Request.Snapshot
+	FeatureReproducible = "reproducible" // it heeds Request.SourceDateEpoch
+	FeaturePin          = "pin"          // it heeds Request.Pinned
+)
+
+// State is the answer to State.
+type State struct {
+	Engine string // the program that would do the work, with its version
+	// Repository is what the repositories hold now: a digest of the index of
+	// each, by a name that people understand. Two equal maps mean that the
+	// same request gives the same packages. Empty means that it cannot be told.
+	Repository map[string]string
 }
 
 // Reporter receives the events of a running Bootstrap. Its methods may be
@@ -65,6 +95,16 @@ type Request struct {
 	Target         string            // absolute path of an existing, empty directory; unset for Validate and Plan
 	CacheDirectory string            // absolute; shared with other jobs of the same plugin, at the same time too
 	WorkDirectory  string            // absolute, existing and empty; the host removes it afterwards
+
+	// Snapshot is the moment of which the repositories are to be as they were:
+	// a date (2026-11-01) or RFC 3339. Empty means now.
+	Snapshot string
+	// SourceDateEpoch, in seconds since 1970, stands for every time that making
+	// the tree leaves in it; 0 means the clock's.
+	SourceDateEpoch int64
+	// Pinned are, when there are any, exactly the packages that are to be in
+	// the tree, each in exactly that version.
+	Pinned []Package
 }
 
 // Description is a plugin's answer to Describe.
@@ -75,7 +115,11 @@ type Description struct {
 	Distros  []Distro   `json:"distros"`
 	Tools    []ToolNeed `json:"tools,omitempty"`
 	Options  []Option   `json:"options,omitempty"`
+	Features []string   `json:"features,omitempty"` // see the constants
 }
+
+// Has reports whether the plugin has a feature.
+func (d Description) Has(feature string) bool { return slices.Contains(d.Features, feature) }
 
 // Distro is one distribution that a plugin can make.
 type Distro struct {
@@ -144,9 +188,17 @@ type Facts struct {
 	ProbeHost      string   // a name that the machine must be able to resolve; may be empty
 }
 
-// Package is one installed package.
+// Package is one installed package. What is not known of it is empty.
 type Package struct {
 	Name         string
 	Version      string
 	Architecture string
+	// Source is the source package that it was built of, where that has
+	// another name, and SourceVersion the version of that.
+	Source        string `json:",omitempty"`
+	SourceVersion string `json:",omitempty"`
+	License       string `json:",omitempty"` // as the package states it
+	// SHA256 of the package's file, as the repository's signed index told it:
+	// 64 lower-case hexadecimal digits.
+	SHA256 string `json:",omitempty"`
 }

@@ -19,7 +19,7 @@ import (
 // Protocol is the newest protocol that this package speaks. Its major part is
 // the version in the protobuf package's name and what the two sides negotiate.
 const (
-	Protocol      = "1.0"
+	Protocol      = "1.1"
 	ProtocolMajor = 1
 )
 

@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -34,6 +35,9 @@ func (s *service) Describe(ctx context.Context, _ *pb.DescribeRequest) (*pb.Desc
 		return nil, errorToStatus(ctx, err)
 	}
 	d.Protocol = Protocol
+	if _, ok := s.plugin.(Stater); ok && !d.Has(FeatureState) {
+		d.Features = append(slices.Clone(d.Features), FeatureState)
+	}
 	return validated(descriptionToProto(d)), nil
 }
 
@@ -51,6 +55,18 @@ func (s *service) Plan(ctx context.Context, r *pb.PlanRequest) (*pb.PlanResponse
 		return nil, errorToStatus(ctx, err)
 	}
 	return validated(planToProto(p)), nil
+}
+
+func (s *service) State(ctx context.Context, r *pb.StateRequest) (*pb.StateResponse, error) {
+	stater, ok := s.plugin.(Stater)
+	if !ok {
+		return s.UnimplementedBootstrapServiceServer.State(ctx, r)
+	}
+	state, err := stater.State(ctx, requestFromProto(r.GetRequest()))
+	if err != nil {
+		return nil, errorToStatus(ctx, err)
+	}
+	return validated(stateToProto(state)), nil
 }
 
 func (s *service) Bootstrap(r *pb.BootstrapRequest, stream grpc.ServerStreamingServer[pb.BootstrapResponse]) error {

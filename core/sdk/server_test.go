@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,7 +49,21 @@ var wholeRequest = sdk.Request{
 	Mirrors: []string{"https://mirror.example.org/one"}, Keyring: "/etc/keys.gpg",
 	Packages: []string{"vim", "less"}, Options: map[string]string{"variant": "minbase"},
 	Target: "/srv/target", CacheDirectory: "/srv/cache", WorkDirectory: "/srv/work",
+	Snapshot: "2026-11-01", SourceDateEpoch: 1_790_000_000, Pinned: []sdk.Package{wholePackage},
 }
+
+var wholePackage = sdk.Package{
+	Name: "base", Version: "1-2", Architecture: "all", Source: "base-src", SourceVersion: "1",
+	License: "MIT", SHA256: strings.Repeat("0f", 32),
+}
+
+// stater is a double that has a state, too.
+type stater struct {
+	double
+	state func(sdk.Request) (sdk.State, error)
+}
+
+func (s stater) State(_ context.Context, r sdk.Request) (sdk.State, error) { return s.state(r) }
 
 func TestEveryFieldCrossesTheProtocol(t *testing.T) {
 	description := sdk.Description{
@@ -61,8 +76,10 @@ func TestEveryFieldCrossesTheProtocol(t *testing.T) {
 			AnyOf: []string{"mk", "mk-old"}, Purpose: "unpacking",
 			Packages: map[string]string{"debian": "mk"}, Distros: []string{"example"},
 		}},
-		Options: []sdk.Option{{Name: "variant", Help: "which set", Choices: []string{"a", "b"}, Default: "a"}},
+		Options:  []sdk.Option{{Name: "variant", Help: "which set", Choices: []string{"a", "b"}, Default: "a"}},
+		Features: []string{sdk.FeatureSnapshot, sdk.FeatureState},
 	}
+	state := sdk.State{Engine: "mk 2", Repository: map[string]string{"one main": "sha256:00"}}
 	validation := sdk.Validation{
 		Diagnostics: []sdk.Diagnostic{
 			{Severity: sdk.SeverityWarning, Field: "release", Message: "old", Hint: "use two"},
@@ -76,18 +93,21 @@ func TestEveryFieldCrossesTheProtocol(t *testing.T) {
 	facts := sdk.Facts{
 		OSRelease: map[string]string{"ID": "example"}, SSHUnits: []string{"sshd.service"},
 		NetworkUnits: []string{"systemd-networkd.service"}, ResolverUnits: []string{"systemd-resolved.service"},
-		PackageManager: "mk-get", Packages: []sdk.Package{{Name: "base", Version: "1-2", Architecture: "all"}},
+		PackageManager: "mk-get", Packages: []sdk.Package{wholePackage},
 		MaskUnits: []string{"getty@tty1.service"}, ProbeHost: "mirror.example.org",
 	}
 	var seen []sdk.Request
-	client := sdktest.Start(t, double{
-		describe: func() (sdk.Description, error) { return description, nil },
-		validate: func(r sdk.Request) (sdk.Validation, error) { seen = append(seen, r); return validation, nil },
-		plan:     func(r sdk.Request) (sdk.Plan, error) { seen = append(seen, r); return plan, nil },
-		bootstrap: func(_ context.Context, r sdk.Request, _ sdk.Reporter) (sdk.Facts, error) {
-			seen = append(seen, r)
-			return facts, nil
+	client := sdktest.Start(t, stater{
+		double: double{
+			describe: func() (sdk.Description, error) { return description, nil },
+			validate: func(r sdk.Request) (sdk.Validation, error) { seen = append(seen, r); return validation, nil },
+			plan:     func(r sdk.Request) (sdk.Plan, error) { seen = append(seen, r); return plan, nil },
+			bootstrap: func(_ context.Context, r sdk.Request, _ sdk.Reporter) (sdk.Facts, error) {
+				seen = append(seen, r)
+				return facts, nil
+			},
 		},
+		state: func(r sdk.Request) (sdk.State, error) { seen = append(seen, r); return state, nil },
 	})
 
 	ctx := t.Context()
@@ -99,7 +119,24 @@ func TestEveryFieldCrossesTheProtocol(t *testing.T) {
 	expect(t, plan, gotPlan, err)
 	gotFacts, err := client.Bootstrap(ctx, wholeRequest, &sdktest.Recorder{})
 	expect(t, facts, gotFacts, err)
-	expect(t, []sdk.Request{wholeRequest, wholeRequest, wholeRequest}, seen, nil)
+	gotState, err := client.State(ctx, wholeRequest)
+	expect(t, state, gotState, err)
+	expect(t, []sdk.Request{wholeRequest, wholeRequest, wholeRequest, wholeRequest}, seen, nil)
+}
+
+func TestAPluginThatHasAStateIsKnownByItsFeature(t *testing.T) {
+	describe := func() (sdk.Description, error) { return sdk.Description{Name: "example"}, nil }
+	with := sdktest.Start(t, stater{double: double{describe: describe}})
+	without := sdktest.Start(t, double{describe: describe})
+	if d, err := with.Describe(t.Context()); err != nil || !d.Has(sdk.FeatureState) {
+		t.Errorf("the features of a Stater are %q (%v)", d.Features, err)
+	}
+	if d, err := without.Describe(t.Context()); err != nil || d.Has(sdk.FeatureState) {
+		t.Errorf("the features of a plugin without State are %q (%v)", d.Features, err)
+	}
+	if _, err := without.State(t.Context(), wholeRequest); err == nil {
+		t.Error("a plugin without State answered it")
+	}
 }
 
 func expect[T any](t *testing.T, want, got T, err error) {

@@ -179,6 +179,17 @@ type Request struct {
 	// Absolute path of an existing, empty directory for this job's own files.
 	// The host removes it afterwards.
 	WorkDirectory string `protobuf:"bytes,11,opt,name=work_directory,json=workDirectory,proto3" json:"work_directory,omitempty"`
+	// The moment of which the repositories are to be as they were, as a date
+	// (2026-11-01) or in RFC 3339. Empty means now. Since 1.1; only for a plugin
+	// that has the feature "snapshot".
+	Snapshot string `protobuf:"bytes,12,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// Seconds since 1970 that are to stand for every time that making the tree
+	// leaves in it, so that two trees made alike are alike; 0 means the clock's.
+	// Since 1.1; only for a plugin that has the feature "reproducible".
+	SourceDateEpoch int64 `protobuf:"varint,13,opt,name=source_date_epoch,json=sourceDateEpoch,proto3" json:"source_date_epoch,omitempty"`
+	// When there are any, exactly the packages, in exactly the versions, that are
+	// to be in the tree. Since 1.1; only for a plugin that has the feature "pin".
+	Pinned        []*Package `protobuf:"bytes,14,rep,name=pinned,proto3" json:"pinned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -290,6 +301,27 @@ func (x *Request) GetWorkDirectory() string {
 	return ""
 }
 
+func (x *Request) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
+func (x *Request) GetSourceDateEpoch() int64 {
+	if x != nil {
+		return x.SourceDateEpoch
+	}
+	return 0
+}
+
+func (x *Request) GetPinned() []*Package {
+	if x != nil {
+		return x.Pinned
+	}
+	return nil
+}
+
 type DescribeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -333,10 +365,13 @@ type DescribeResponse struct {
 	// The plugin's own version, in semantic versioning.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	// The newest protocol that the plugin speaks, as "MAJOR.MINOR".
-	Protocol      string      `protobuf:"bytes,3,opt,name=protocol,proto3" json:"protocol,omitempty"`
-	Distros       []*Distro   `protobuf:"bytes,4,rep,name=distros,proto3" json:"distros,omitempty"`
-	Tools         []*ToolNeed `protobuf:"bytes,5,rep,name=tools,proto3" json:"tools,omitempty"`
-	Options       []*Option   `protobuf:"bytes,6,rep,name=options,proto3" json:"options,omitempty"`
+	Protocol string      `protobuf:"bytes,3,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Distros  []*Distro   `protobuf:"bytes,4,rep,name=distros,proto3" json:"distros,omitempty"`
+	Tools    []*ToolNeed `protobuf:"bytes,5,rep,name=tools,proto3" json:"tools,omitempty"`
+	Options  []*Option   `protobuf:"bytes,6,rep,name=options,proto3" json:"options,omitempty"`
+	// What the plugin does beyond protocol 1.0: "state", "snapshot",
+	// "reproducible", "pin". A host passes over what it does not know.
+	Features      []string `protobuf:"bytes,7,rep,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -409,6 +444,13 @@ func (x *DescribeResponse) GetTools() []*ToolNeed {
 func (x *DescribeResponse) GetOptions() []*Option {
 	if x != nil {
 		return x.Options
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetFeatures() []string {
+	if x != nil {
+		return x.Features
 	}
 	return nil
 }
@@ -958,6 +1000,107 @@ func (x *Command) GetArgv() []string {
 	return nil
 }
 
+type StateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As Validate resolved it.
+	Request       *Request `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateRequest) Reset() {
+	*x = StateRequest{}
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateRequest) ProtoMessage() {}
+
+func (x *StateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateRequest.ProtoReflect.Descriptor instead.
+func (*StateRequest) Descriptor() ([]byte, []int) {
+	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *StateRequest) GetRequest() *Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+type StateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The program that would do the work, with its version: "mmdebstrap 1.3.5".
+	Engine string `protobuf:"bytes,1,opt,name=engine,proto3" json:"engine,omitempty"`
+	// What the repositories hold now, by a name that people understand: a digest
+	// of the index of each. Two equal maps mean that the same request gives the
+	// same packages. Empty means that this cannot be told.
+	Repository    map[string]string `protobuf:"bytes,2,rep,name=repository,proto3" json:"repository,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateResponse) Reset() {
+	*x = StateResponse{}
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateResponse) ProtoMessage() {}
+
+func (x *StateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateResponse.ProtoReflect.Descriptor instead.
+func (*StateResponse) Descriptor() ([]byte, []int) {
+	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *StateResponse) GetEngine() string {
+	if x != nil {
+		return x.Engine
+	}
+	return ""
+}
+
+func (x *StateResponse) GetRepository() map[string]string {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
 type BootstrapRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       *Request               `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
@@ -967,7 +1110,7 @@ type BootstrapRequest struct {
 
 func (x *BootstrapRequest) Reset() {
 	*x = BootstrapRequest{}
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[12]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +1122,7 @@ func (x *BootstrapRequest) String() string {
 func (*BootstrapRequest) ProtoMessage() {}
 
 func (x *BootstrapRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[12]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +1135,7 @@ func (x *BootstrapRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootstrapRequest.ProtoReflect.Descriptor instead.
 func (*BootstrapRequest) Descriptor() ([]byte, []int) {
-	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{12}
+	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BootstrapRequest) GetRequest() *Request {
@@ -1020,7 +1163,7 @@ type BootstrapResponse struct {
 
 func (x *BootstrapResponse) Reset() {
 	*x = BootstrapResponse{}
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[13]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1175,7 @@ func (x *BootstrapResponse) String() string {
 func (*BootstrapResponse) ProtoMessage() {}
 
 func (x *BootstrapResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[13]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1188,7 @@ func (x *BootstrapResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootstrapResponse.ProtoReflect.Descriptor instead.
 func (*BootstrapResponse) Descriptor() ([]byte, []int) {
-	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{13}
+	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *BootstrapResponse) GetEvent() isBootstrapResponse_Event {
@@ -1160,7 +1303,7 @@ type Phase struct {
 
 func (x *Phase) Reset() {
 	*x = Phase{}
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[14]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1315,7 @@ func (x *Phase) String() string {
 func (*Phase) ProtoMessage() {}
 
 func (x *Phase) ProtoReflect() protoreflect.Message {
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[14]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1328,7 @@ func (x *Phase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Phase.ProtoReflect.Descriptor instead.
 func (*Phase) Descriptor() ([]byte, []int) {
-	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{14}
+	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Phase) GetName() string {
@@ -1211,7 +1354,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[15]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1366,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[15]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1379,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{15}
+	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Progress) GetDone() uint64 {
@@ -1277,7 +1420,7 @@ type Line struct {
 
 func (x *Line) Reset() {
 	*x = Line{}
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[16]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1432,7 @@ func (x *Line) String() string {
 func (*Line) ProtoMessage() {}
 
 func (x *Line) ProtoReflect() protoreflect.Message {
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[16]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1445,7 @@ func (x *Line) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Line.ProtoReflect.Descriptor instead.
 func (*Line) Descriptor() ([]byte, []int) {
-	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{16}
+	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Line) GetText() string {
@@ -1323,7 +1466,7 @@ type Warning struct {
 
 func (x *Warning) Reset() {
 	*x = Warning{}
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[17]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1335,7 +1478,7 @@ func (x *Warning) String() string {
 func (*Warning) ProtoMessage() {}
 
 func (x *Warning) ProtoReflect() protoreflect.Message {
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[17]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1348,7 +1491,7 @@ func (x *Warning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Warning.ProtoReflect.Descriptor instead.
 func (*Warning) Descriptor() ([]byte, []int) {
-	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{17}
+	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Warning) GetMessage() string {
@@ -1375,7 +1518,7 @@ type Finished struct {
 
 func (x *Finished) Reset() {
 	*x = Finished{}
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[18]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1530,7 @@ func (x *Finished) String() string {
 func (*Finished) ProtoMessage() {}
 
 func (x *Finished) ProtoReflect() protoreflect.Message {
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[18]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1543,7 @@ func (x *Finished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finished.ProtoReflect.Descriptor instead.
 func (*Finished) Descriptor() ([]byte, []int) {
-	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{18}
+	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Finished) GetFacts() *Facts {
@@ -1437,7 +1580,7 @@ type Facts struct {
 
 func (x *Facts) Reset() {
 	*x = Facts{}
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[19]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1449,7 +1592,7 @@ func (x *Facts) String() string {
 func (*Facts) ProtoMessage() {}
 
 func (x *Facts) ProtoReflect() protoreflect.Message {
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[19]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1462,7 +1605,7 @@ func (x *Facts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Facts.ProtoReflect.Descriptor instead.
 func (*Facts) Descriptor() ([]byte, []int) {
-	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{19}
+	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Facts) GetOsRelease() map[string]string {
@@ -1522,17 +1665,27 @@ func (x *Facts) GetProbeHost() string {
 }
 
 type Package struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	Architecture  string                 `protobuf:"bytes,3,opt,name=architecture,proto3" json:"architecture,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Name         string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version      string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Architecture string                 `protobuf:"bytes,3,opt,name=architecture,proto3" json:"architecture,omitempty"`
+	// The source package that it was built of, where that has another name, and
+	// the version of that. Since 1.1, as what follows.
+	Source        string `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`
+	SourceVersion string `protobuf:"bytes,5,opt,name=source_version,json=sourceVersion,proto3" json:"source_version,omitempty"`
+	// As the package states it; an SPDX expression where the distribution uses
+	// them.
+	License string `protobuf:"bytes,6,opt,name=license,proto3" json:"license,omitempty"`
+	// The SHA-256 of the package's file, in lower-case hexadecimal digits, where
+	// the repository's signed index told it.
+	Sha256        string `protobuf:"bytes,7,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Package) Reset() {
 	*x = Package{}
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[20]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1697,7 @@ func (x *Package) String() string {
 func (*Package) ProtoMessage() {}
 
 func (x *Package) ProtoReflect() protoreflect.Message {
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[20]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +1710,7 @@ func (x *Package) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Package.ProtoReflect.Descriptor instead.
 func (*Package) Descriptor() ([]byte, []int) {
-	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{20}
+	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Package) GetName() string {
@@ -1581,6 +1734,34 @@ func (x *Package) GetArchitecture() string {
 	return ""
 }
 
+func (x *Package) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Package) GetSourceVersion() string {
+	if x != nil {
+		return x.SourceVersion
+	}
+	return ""
+}
+
+func (x *Package) GetLicense() string {
+	if x != nil {
+		return x.License
+	}
+	return ""
+}
+
+func (x *Package) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
 // Failed ends a job that did not make the tree.
 type Failed struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1595,7 +1776,7 @@ type Failed struct {
 
 func (x *Failed) Reset() {
 	*x = Failed{}
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[21]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1788,7 @@ func (x *Failed) String() string {
 func (*Failed) ProtoMessage() {}
 
 func (x *Failed) ProtoReflect() protoreflect.Message {
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[21]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1801,7 @@ func (x *Failed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failed.ProtoReflect.Descriptor instead.
 func (*Failed) Descriptor() ([]byte, []int) {
-	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{21}
+	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Failed) GetCode() FailureCode {
@@ -1660,7 +1841,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[22]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1672,7 +1853,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[22]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1685,7 +1866,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{22}
+	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CancelRequest) GetJobId() string {
@@ -1703,7 +1884,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[23]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1715,7 +1896,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[23]
+	mi := &file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1728,14 +1909,14 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{23}
+	return file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP(), []int{25}
 }
 
 var File_nspawnbuild_bootstrap_v1_bootstrap_proto protoreflect.FileDescriptor
 
 const file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDesc = "" +
 	"\n" +
-	"(nspawnbuild/bootstrap/v1/bootstrap.proto\x12\x18nspawnbuild.bootstrap.v1\"\xb4\x03\n" +
+	"(nspawnbuild/bootstrap/v1/bootstrap.proto\x12\x18nspawnbuild.bootstrap.v1\"\xb7\x04\n" +
 	"\aRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
 	"\x06distro\x18\x02 \x01(\tR\x06distro\x12\x18\n" +
@@ -1748,18 +1929,22 @@ const file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDesc = "" +
 	"\x06target\x18\t \x01(\tR\x06target\x12'\n" +
 	"\x0fcache_directory\x18\n" +
 	" \x01(\tR\x0ecacheDirectory\x12%\n" +
-	"\x0ework_directory\x18\v \x01(\tR\rworkDirectory\x1a:\n" +
+	"\x0ework_directory\x18\v \x01(\tR\rworkDirectory\x12\x1a\n" +
+	"\bsnapshot\x18\f \x01(\tR\bsnapshot\x12*\n" +
+	"\x11source_date_epoch\x18\r \x01(\x03R\x0fsourceDateEpoch\x129\n" +
+	"\x06pinned\x18\x0e \x03(\v2!.nspawnbuild.bootstrap.v1.PackageR\x06pinned\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x11\n" +
-	"\x0fDescribeRequest\"\x8e\x02\n" +
+	"\x0fDescribeRequest\"\xaa\x02\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
 	"\bprotocol\x18\x03 \x01(\tR\bprotocol\x12:\n" +
 	"\adistros\x18\x04 \x03(\v2 .nspawnbuild.bootstrap.v1.DistroR\adistros\x128\n" +
 	"\x05tools\x18\x05 \x03(\v2\".nspawnbuild.bootstrap.v1.ToolNeedR\x05tools\x12:\n" +
-	"\aoptions\x18\x06 \x03(\v2 .nspawnbuild.bootstrap.v1.OptionR\aoptions\"\x9d\x01\n" +
+	"\aoptions\x18\x06 \x03(\v2 .nspawnbuild.bootstrap.v1.OptionR\aoptions\x12\x1a\n" +
+	"\bfeatures\x18\a \x03(\tR\bfeatures\"\x9d\x01\n" +
 	"\x06Distro\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x1a\n" +
@@ -1797,7 +1982,17 @@ const file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDesc = "" +
 	"\bpackages\x18\x02 \x03(\tR\bpackages\x12'\n" +
 	"\x0festimated_bytes\x18\x03 \x01(\x04R\x0eestimatedBytes\"\x1d\n" +
 	"\aCommand\x12\x12\n" +
-	"\x04argv\x18\x01 \x03(\tR\x04argv\"O\n" +
+	"\x04argv\x18\x01 \x03(\tR\x04argv\"K\n" +
+	"\fStateRequest\x12;\n" +
+	"\arequest\x18\x01 \x01(\v2!.nspawnbuild.bootstrap.v1.RequestR\arequest\"\xbf\x01\n" +
+	"\rStateResponse\x12\x16\n" +
+	"\x06engine\x18\x01 \x01(\tR\x06engine\x12W\n" +
+	"\n" +
+	"repository\x18\x02 \x03(\v27.nspawnbuild.bootstrap.v1.StateResponse.RepositoryEntryR\n" +
+	"repository\x1a=\n" +
+	"\x0fRepositoryEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"O\n" +
 	"\x10BootstrapRequest\x12;\n" +
 	"\arequest\x18\x01 \x01(\v2!.nspawnbuild.bootstrap.v1.RequestR\arequest\"\x8a\x03\n" +
 	"\x11BootstrapResponse\x127\n" +
@@ -1836,11 +2031,15 @@ const file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDesc = "" +
 	"probe_host\x18\b \x01(\tR\tprobeHost\x1a<\n" +
 	"\x0eOsReleaseEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"[\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcc\x01\n" +
 	"\aPackage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\"\n" +
-	"\farchitecture\x18\x03 \x01(\tR\farchitecture\"\x85\x01\n" +
+	"\farchitecture\x18\x03 \x01(\tR\farchitecture\x12\x16\n" +
+	"\x06source\x18\x04 \x01(\tR\x06source\x12%\n" +
+	"\x0esource_version\x18\x05 \x01(\tR\rsourceVersion\x12\x18\n" +
+	"\alicense\x18\x06 \x01(\tR\alicense\x12\x16\n" +
+	"\x06sha256\x18\a \x01(\tR\x06sha256\"\x85\x01\n" +
 	"\x06Failed\x129\n" +
 	"\x04code\x18\x01 \x01(\x0e2%.nspawnbuild.bootstrap.v1.FailureCodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
@@ -1861,11 +2060,12 @@ const file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDesc = "" +
 	"\x19FAILURE_CODE_VERIFICATION\x10\x04\x12\x15\n" +
 	"\x11FAILURE_CODE_DISK\x10\x05\x12\x15\n" +
 	"\x11FAILURE_CODE_TOOL\x10\x06\x12\x19\n" +
-	"\x15FAILURE_CODE_CANCELED\x10\a2\xf4\x03\n" +
+	"\x15FAILURE_CODE_CANCELED\x10\a2\xce\x04\n" +
 	"\x10BootstrapService\x12a\n" +
 	"\bDescribe\x12).nspawnbuild.bootstrap.v1.DescribeRequest\x1a*.nspawnbuild.bootstrap.v1.DescribeResponse\x12a\n" +
 	"\bValidate\x12).nspawnbuild.bootstrap.v1.ValidateRequest\x1a*.nspawnbuild.bootstrap.v1.ValidateResponse\x12U\n" +
-	"\x04Plan\x12%.nspawnbuild.bootstrap.v1.PlanRequest\x1a&.nspawnbuild.bootstrap.v1.PlanResponse\x12f\n" +
+	"\x04Plan\x12%.nspawnbuild.bootstrap.v1.PlanRequest\x1a&.nspawnbuild.bootstrap.v1.PlanResponse\x12X\n" +
+	"\x05State\x12&.nspawnbuild.bootstrap.v1.StateRequest\x1a'.nspawnbuild.bootstrap.v1.StateResponse\x12f\n" +
 	"\tBootstrap\x12*.nspawnbuild.bootstrap.v1.BootstrapRequest\x1a+.nspawnbuild.bootstrap.v1.BootstrapResponse0\x01\x12[\n" +
 	"\x06Cancel\x12'.nspawnbuild.bootstrap.v1.CancelRequest\x1a(.nspawnbuild.bootstrap.v1.CancelResponseBZZXgithub.com/nspawn-build/nspawn-build/core/sdk/proto/nspawnbuild/bootstrap/v1;bootstrapv1b\x06proto3"
 
@@ -1882,7 +2082,7 @@ func file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDescGZIP() []byte {
 }
 
 var file_nspawnbuild_bootstrap_v1_bootstrap_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_nspawnbuild_bootstrap_v1_bootstrap_proto_goTypes = []any{
 	(Severity)(0),             // 0: nspawnbuild.bootstrap.v1.Severity
 	(FailureCode)(0),          // 1: nspawnbuild.bootstrap.v1.FailureCode
@@ -1898,60 +2098,68 @@ var file_nspawnbuild_bootstrap_v1_bootstrap_proto_goTypes = []any{
 	(*PlanRequest)(nil),       // 11: nspawnbuild.bootstrap.v1.PlanRequest
 	(*PlanResponse)(nil),      // 12: nspawnbuild.bootstrap.v1.PlanResponse
 	(*Command)(nil),           // 13: nspawnbuild.bootstrap.v1.Command
-	(*BootstrapRequest)(nil),  // 14: nspawnbuild.bootstrap.v1.BootstrapRequest
-	(*BootstrapResponse)(nil), // 15: nspawnbuild.bootstrap.v1.BootstrapResponse
-	(*Phase)(nil),             // 16: nspawnbuild.bootstrap.v1.Phase
-	(*Progress)(nil),          // 17: nspawnbuild.bootstrap.v1.Progress
-	(*Line)(nil),              // 18: nspawnbuild.bootstrap.v1.Line
-	(*Warning)(nil),           // 19: nspawnbuild.bootstrap.v1.Warning
-	(*Finished)(nil),          // 20: nspawnbuild.bootstrap.v1.Finished
-	(*Facts)(nil),             // 21: nspawnbuild.bootstrap.v1.Facts
-	(*Package)(nil),           // 22: nspawnbuild.bootstrap.v1.Package
-	(*Failed)(nil),            // 23: nspawnbuild.bootstrap.v1.Failed
-	(*CancelRequest)(nil),     // 24: nspawnbuild.bootstrap.v1.CancelRequest
-	(*CancelResponse)(nil),    // 25: nspawnbuild.bootstrap.v1.CancelResponse
-	nil,                       // 26: nspawnbuild.bootstrap.v1.Request.OptionsEntry
-	nil,                       // 27: nspawnbuild.bootstrap.v1.ToolNeed.PackagesEntry
-	nil,                       // 28: nspawnbuild.bootstrap.v1.Facts.OsReleaseEntry
+	(*StateRequest)(nil),      // 14: nspawnbuild.bootstrap.v1.StateRequest
+	(*StateResponse)(nil),     // 15: nspawnbuild.bootstrap.v1.StateResponse
+	(*BootstrapRequest)(nil),  // 16: nspawnbuild.bootstrap.v1.BootstrapRequest
+	(*BootstrapResponse)(nil), // 17: nspawnbuild.bootstrap.v1.BootstrapResponse
+	(*Phase)(nil),             // 18: nspawnbuild.bootstrap.v1.Phase
+	(*Progress)(nil),          // 19: nspawnbuild.bootstrap.v1.Progress
+	(*Line)(nil),              // 20: nspawnbuild.bootstrap.v1.Line
+	(*Warning)(nil),           // 21: nspawnbuild.bootstrap.v1.Warning
+	(*Finished)(nil),          // 22: nspawnbuild.bootstrap.v1.Finished
+	(*Facts)(nil),             // 23: nspawnbuild.bootstrap.v1.Facts
+	(*Package)(nil),           // 24: nspawnbuild.bootstrap.v1.Package
+	(*Failed)(nil),            // 25: nspawnbuild.bootstrap.v1.Failed
+	(*CancelRequest)(nil),     // 26: nspawnbuild.bootstrap.v1.CancelRequest
+	(*CancelResponse)(nil),    // 27: nspawnbuild.bootstrap.v1.CancelResponse
+	nil,                       // 28: nspawnbuild.bootstrap.v1.Request.OptionsEntry
+	nil,                       // 29: nspawnbuild.bootstrap.v1.ToolNeed.PackagesEntry
+	nil,                       // 30: nspawnbuild.bootstrap.v1.StateResponse.RepositoryEntry
+	nil,                       // 31: nspawnbuild.bootstrap.v1.Facts.OsReleaseEntry
 }
 var file_nspawnbuild_bootstrap_v1_bootstrap_proto_depIdxs = []int32{
-	26, // 0: nspawnbuild.bootstrap.v1.Request.options:type_name -> nspawnbuild.bootstrap.v1.Request.OptionsEntry
-	5,  // 1: nspawnbuild.bootstrap.v1.DescribeResponse.distros:type_name -> nspawnbuild.bootstrap.v1.Distro
-	6,  // 2: nspawnbuild.bootstrap.v1.DescribeResponse.tools:type_name -> nspawnbuild.bootstrap.v1.ToolNeed
-	7,  // 3: nspawnbuild.bootstrap.v1.DescribeResponse.options:type_name -> nspawnbuild.bootstrap.v1.Option
-	27, // 4: nspawnbuild.bootstrap.v1.ToolNeed.packages:type_name -> nspawnbuild.bootstrap.v1.ToolNeed.PackagesEntry
-	0,  // 5: nspawnbuild.bootstrap.v1.Diagnostic.severity:type_name -> nspawnbuild.bootstrap.v1.Severity
-	2,  // 6: nspawnbuild.bootstrap.v1.ValidateRequest.request:type_name -> nspawnbuild.bootstrap.v1.Request
-	8,  // 7: nspawnbuild.bootstrap.v1.ValidateResponse.diagnostics:type_name -> nspawnbuild.bootstrap.v1.Diagnostic
-	2,  // 8: nspawnbuild.bootstrap.v1.ValidateResponse.resolved:type_name -> nspawnbuild.bootstrap.v1.Request
-	2,  // 9: nspawnbuild.bootstrap.v1.PlanRequest.request:type_name -> nspawnbuild.bootstrap.v1.Request
-	13, // 10: nspawnbuild.bootstrap.v1.PlanResponse.commands:type_name -> nspawnbuild.bootstrap.v1.Command
-	2,  // 11: nspawnbuild.bootstrap.v1.BootstrapRequest.request:type_name -> nspawnbuild.bootstrap.v1.Request
-	16, // 12: nspawnbuild.bootstrap.v1.BootstrapResponse.phase:type_name -> nspawnbuild.bootstrap.v1.Phase
-	17, // 13: nspawnbuild.bootstrap.v1.BootstrapResponse.progress:type_name -> nspawnbuild.bootstrap.v1.Progress
-	18, // 14: nspawnbuild.bootstrap.v1.BootstrapResponse.line:type_name -> nspawnbuild.bootstrap.v1.Line
-	19, // 15: nspawnbuild.bootstrap.v1.BootstrapResponse.warning:type_name -> nspawnbuild.bootstrap.v1.Warning
-	20, // 16: nspawnbuild.bootstrap.v1.BootstrapResponse.finished:type_name -> nspawnbuild.bootstrap.v1.Finished
-	23, // 17: nspawnbuild.bootstrap.v1.BootstrapResponse.failed:type_name -> nspawnbuild.bootstrap.v1.Failed
-	21, // 18: nspawnbuild.bootstrap.v1.Finished.facts:type_name -> nspawnbuild.bootstrap.v1.Facts
-	28, // 19: nspawnbuild.bootstrap.v1.Facts.os_release:type_name -> nspawnbuild.bootstrap.v1.Facts.OsReleaseEntry
-	22, // 20: nspawnbuild.bootstrap.v1.Facts.packages:type_name -> nspawnbuild.bootstrap.v1.Package
-	1,  // 21: nspawnbuild.bootstrap.v1.Failed.code:type_name -> nspawnbuild.bootstrap.v1.FailureCode
-	3,  // 22: nspawnbuild.bootstrap.v1.BootstrapService.Describe:input_type -> nspawnbuild.bootstrap.v1.DescribeRequest
-	9,  // 23: nspawnbuild.bootstrap.v1.BootstrapService.Validate:input_type -> nspawnbuild.bootstrap.v1.ValidateRequest
-	11, // 24: nspawnbuild.bootstrap.v1.BootstrapService.Plan:input_type -> nspawnbuild.bootstrap.v1.PlanRequest
-	14, // 25: nspawnbuild.bootstrap.v1.BootstrapService.Bootstrap:input_type -> nspawnbuild.bootstrap.v1.BootstrapRequest
-	24, // 26: nspawnbuild.bootstrap.v1.BootstrapService.Cancel:input_type -> nspawnbuild.bootstrap.v1.CancelRequest
-	4,  // 27: nspawnbuild.bootstrap.v1.BootstrapService.Describe:output_type -> nspawnbuild.bootstrap.v1.DescribeResponse
-	10, // 28: nspawnbuild.bootstrap.v1.BootstrapService.Validate:output_type -> nspawnbuild.bootstrap.v1.ValidateResponse
-	12, // 29: nspawnbuild.bootstrap.v1.BootstrapService.Plan:output_type -> nspawnbuild.bootstrap.v1.PlanResponse
-	15, // 30: nspawnbuild.bootstrap.v1.BootstrapService.Bootstrap:output_type -> nspawnbuild.bootstrap.v1.BootstrapResponse
-	25, // 31: nspawnbuild.bootstrap.v1.BootstrapService.Cancel:output_type -> nspawnbuild.bootstrap.v1.CancelResponse
-	27, // [27:32] is the sub-list for method output_type
-	22, // [22:27] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	28, // 0: nspawnbuild.bootstrap.v1.Request.options:type_name -> nspawnbuild.bootstrap.v1.Request.OptionsEntry
+	24, // 1: nspawnbuild.bootstrap.v1.Request.pinned:type_name -> nspawnbuild.bootstrap.v1.Package
+	5,  // 2: nspawnbuild.bootstrap.v1.DescribeResponse.distros:type_name -> nspawnbuild.bootstrap.v1.Distro
+	6,  // 3: nspawnbuild.bootstrap.v1.DescribeResponse.tools:type_name -> nspawnbuild.bootstrap.v1.ToolNeed
+	7,  // 4: nspawnbuild.bootstrap.v1.DescribeResponse.options:type_name -> nspawnbuild.bootstrap.v1.Option
+	29, // 5: nspawnbuild.bootstrap.v1.ToolNeed.packages:type_name -> nspawnbuild.bootstrap.v1.ToolNeed.PackagesEntry
+	0,  // 6: nspawnbuild.bootstrap.v1.Diagnostic.severity:type_name -> nspawnbuild.bootstrap.v1.Severity
+	2,  // 7: nspawnbuild.bootstrap.v1.ValidateRequest.request:type_name -> nspawnbuild.bootstrap.v1.Request
+	8,  // 8: nspawnbuild.bootstrap.v1.ValidateResponse.diagnostics:type_name -> nspawnbuild.bootstrap.v1.Diagnostic
+	2,  // 9: nspawnbuild.bootstrap.v1.ValidateResponse.resolved:type_name -> nspawnbuild.bootstrap.v1.Request
+	2,  // 10: nspawnbuild.bootstrap.v1.PlanRequest.request:type_name -> nspawnbuild.bootstrap.v1.Request
+	13, // 11: nspawnbuild.bootstrap.v1.PlanResponse.commands:type_name -> nspawnbuild.bootstrap.v1.Command
+	2,  // 12: nspawnbuild.bootstrap.v1.StateRequest.request:type_name -> nspawnbuild.bootstrap.v1.Request
+	30, // 13: nspawnbuild.bootstrap.v1.StateResponse.repository:type_name -> nspawnbuild.bootstrap.v1.StateResponse.RepositoryEntry
+	2,  // 14: nspawnbuild.bootstrap.v1.BootstrapRequest.request:type_name -> nspawnbuild.bootstrap.v1.Request
+	18, // 15: nspawnbuild.bootstrap.v1.BootstrapResponse.phase:type_name -> nspawnbuild.bootstrap.v1.Phase
+	19, // 16: nspawnbuild.bootstrap.v1.BootstrapResponse.progress:type_name -> nspawnbuild.bootstrap.v1.Progress
+	20, // 17: nspawnbuild.bootstrap.v1.BootstrapResponse.line:type_name -> nspawnbuild.bootstrap.v1.Line
+	21, // 18: nspawnbuild.bootstrap.v1.BootstrapResponse.warning:type_name -> nspawnbuild.bootstrap.v1.Warning
+	22, // 19: nspawnbuild.bootstrap.v1.BootstrapResponse.finished:type_name -> nspawnbuild.bootstrap.v1.Finished
+	25, // 20: nspawnbuild.bootstrap.v1.BootstrapResponse.failed:type_name -> nspawnbuild.bootstrap.v1.Failed
+	23, // 21: nspawnbuild.bootstrap.v1.Finished.facts:type_name -> nspawnbuild.bootstrap.v1.Facts
+	31, // 22: nspawnbuild.bootstrap.v1.Facts.os_release:type_name -> nspawnbuild.bootstrap.v1.Facts.OsReleaseEntry
+	24, // 23: nspawnbuild.bootstrap.v1.Facts.packages:type_name -> nspawnbuild.bootstrap.v1.Package
+	1,  // 24: nspawnbuild.bootstrap.v1.Failed.code:type_name -> nspawnbuild.bootstrap.v1.FailureCode
+	3,  // 25: nspawnbuild.bootstrap.v1.BootstrapService.Describe:input_type -> nspawnbuild.bootstrap.v1.DescribeRequest
+	9,  // 26: nspawnbuild.bootstrap.v1.BootstrapService.Validate:input_type -> nspawnbuild.bootstrap.v1.ValidateRequest
+	11, // 27: nspawnbuild.bootstrap.v1.BootstrapService.Plan:input_type -> nspawnbuild.bootstrap.v1.PlanRequest
+	14, // 28: nspawnbuild.bootstrap.v1.BootstrapService.State:input_type -> nspawnbuild.bootstrap.v1.StateRequest
+	16, // 29: nspawnbuild.bootstrap.v1.BootstrapService.Bootstrap:input_type -> nspawnbuild.bootstrap.v1.BootstrapRequest
+	26, // 30: nspawnbuild.bootstrap.v1.BootstrapService.Cancel:input_type -> nspawnbuild.bootstrap.v1.CancelRequest
+	4,  // 31: nspawnbuild.bootstrap.v1.BootstrapService.Describe:output_type -> nspawnbuild.bootstrap.v1.DescribeResponse
+	10, // 32: nspawnbuild.bootstrap.v1.BootstrapService.Validate:output_type -> nspawnbuild.bootstrap.v1.ValidateResponse
+	12, // 33: nspawnbuild.bootstrap.v1.BootstrapService.Plan:output_type -> nspawnbuild.bootstrap.v1.PlanResponse
+	15, // 34: nspawnbuild.bootstrap.v1.BootstrapService.State:output_type -> nspawnbuild.bootstrap.v1.StateResponse
+	17, // 35: nspawnbuild.bootstrap.v1.BootstrapService.Bootstrap:output_type -> nspawnbuild.bootstrap.v1.BootstrapResponse
+	27, // 36: nspawnbuild.bootstrap.v1.BootstrapService.Cancel:output_type -> nspawnbuild.bootstrap.v1.CancelResponse
+	31, // [31:37] is the sub-list for method output_type
+	25, // [25:31] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_nspawnbuild_bootstrap_v1_bootstrap_proto_init() }
@@ -1959,7 +2167,7 @@ func file_nspawnbuild_bootstrap_v1_bootstrap_proto_init() {
 	if File_nspawnbuild_bootstrap_v1_bootstrap_proto != nil {
 		return
 	}
-	file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[13].OneofWrappers = []any{
+	file_nspawnbuild_bootstrap_v1_bootstrap_proto_msgTypes[15].OneofWrappers = []any{
 		(*BootstrapResponse_Phase)(nil),
 		(*BootstrapResponse_Progress)(nil),
 		(*BootstrapResponse_Line)(nil),
@@ -1973,7 +2181,7 @@ func file_nspawnbuild_bootstrap_v1_bootstrap_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDesc), len(file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   27,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

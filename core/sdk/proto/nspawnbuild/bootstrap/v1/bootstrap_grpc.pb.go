@@ -31,6 +31,7 @@ const (
 	BootstrapService_Describe_FullMethodName  = "/nspawnbuild.bootstrap.v1.BootstrapService/Describe"
 	BootstrapService_Validate_FullMethodName  = "/nspawnbuild.bootstrap.v1.BootstrapService/Validate"
 	BootstrapService_Plan_FullMethodName      = "/nspawnbuild.bootstrap.v1.BootstrapService/Plan"
+	BootstrapService_State_FullMethodName     = "/nspawnbuild.bootstrap.v1.BootstrapService/State"
 	BootstrapService_Bootstrap_FullMethodName = "/nspawnbuild.bootstrap.v1.BootstrapService/Bootstrap"
 	BootstrapService_Cancel_FullMethodName    = "/nspawnbuild.bootstrap.v1.BootstrapService/Cancel"
 )
@@ -49,6 +50,11 @@ type BootstrapServiceClient interface {
 	Validate(ctx context.Context, in *ValidateRequest, opts ...grpc.CallOption) (*ValidateResponse, error)
 	// Plan says what Bootstrap would run and install, without touching anything.
 	Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error)
+	// State says what a tree made now would be made of, without touching
+	// anything, so that the host knows whether one that it kept is the same.
+	// It may ask the mirrors. Since 1.1; a plugin that has the feature "state"
+	// implements it.
+	State(ctx context.Context, in *StateRequest, opts ...grpc.CallOption) (*StateResponse, error)
 	// Bootstrap fills Request.target. The stream carries events and ends with
 	// exactly one finished or failed event.
 	Bootstrap(ctx context.Context, in *BootstrapRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BootstrapResponse], error)
@@ -89,6 +95,16 @@ func (c *bootstrapServiceClient) Plan(ctx context.Context, in *PlanRequest, opts
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PlanResponse)
 	err := c.cc.Invoke(ctx, BootstrapService_Plan_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *bootstrapServiceClient) State(ctx context.Context, in *StateRequest, opts ...grpc.CallOption) (*StateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StateResponse)
+	err := c.cc.Invoke(ctx, BootstrapService_State_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +154,11 @@ type BootstrapServiceServer interface {
 	Validate(context.Context, *ValidateRequest) (*ValidateResponse, error)
 	// Plan says what Bootstrap would run and install, without touching anything.
 	Plan(context.Context, *PlanRequest) (*PlanResponse, error)
+	// State says what a tree made now would be made of, without touching
+	// anything, so that the host knows whether one that it kept is the same.
+	// It may ask the mirrors. Since 1.1; a plugin that has the feature "state"
+	// implements it.
+	State(context.Context, *StateRequest) (*StateResponse, error)
 	// Bootstrap fills Request.target. The stream carries events and ends with
 	// exactly one finished or failed event.
 	Bootstrap(*BootstrapRequest, grpc.ServerStreamingServer[BootstrapResponse]) error
@@ -162,6 +183,9 @@ func (UnimplementedBootstrapServiceServer) Validate(context.Context, *ValidateRe
 }
 func (UnimplementedBootstrapServiceServer) Plan(context.Context, *PlanRequest) (*PlanResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Plan not implemented")
+}
+func (UnimplementedBootstrapServiceServer) State(context.Context, *StateRequest) (*StateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method State not implemented")
 }
 func (UnimplementedBootstrapServiceServer) Bootstrap(*BootstrapRequest, grpc.ServerStreamingServer[BootstrapResponse]) error {
 	return status.Error(codes.Unimplemented, "method Bootstrap not implemented")
@@ -244,6 +268,24 @@ func _BootstrapService_Plan_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _BootstrapService_State_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BootstrapServiceServer).State(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BootstrapService_State_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BootstrapServiceServer).State(ctx, req.(*StateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _BootstrapService_Bootstrap_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(BootstrapRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -291,6 +333,10 @@ var BootstrapService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Plan",
 			Handler:    _BootstrapService_Plan_Handler,
+		},
+		{
+			MethodName: "State",
+			Handler:    _BootstrapService_State_Handler,
 		},
 		{
 			MethodName: "Cancel",
