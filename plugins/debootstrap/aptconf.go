@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/nspawn-build/nspawn-build/plugins/debootstrap/internal/release"
 )
 
 // treeConfig is the configuration of apt in the tree for the time of the
 // bootstrap. It concerns what is fetched and how, and is removed in the end.
 // A mirror that does not answer is given up within about a minute.
-func treeConfig(fromHost []string) string {
+func (j *job) treeConfig(fromHost []string) string {
 	lines := []string{
 		`Acquire::Languages "none";`,
 		`Acquire::PDiffs "false";`,
@@ -22,6 +24,9 @@ func treeConfig(fromHost []string) string {
 		`APT::Keep-Downloaded-Packages "true";`,
 		`Dpkg::Use-Pty "false";`,
 	}
+	if j.archived {
+		lines = append(lines, `Acquire::Check-Valid-Until "false";`)
+	}
 	return strings.Join(append(lines, fromHost...), "\n") + "\n"
 }
 
@@ -29,9 +34,30 @@ func treeConfig(fromHost []string) string {
 // of the tree is used before the host has written all of it to the disk.
 const unsynced = "force-unsafe-io\n"
 
-// pins keeps apt from installing the program that merges /usr afterwards, and
+// noUsrmerge keeps apt from installing the program that merges /usr afterwards, and
 // its dependencies, into a tree that is merged from the start.
-const pins = "Package: usrmerge\nPin: release *\nPin-Priority: -1\n"
+const noUsrmerge = "Package: usrmerge\nPin: release *\nPin-Priority: -1\n"
+
+// preferences are apt's for the time of the bootstrap, see apt_preferences(5).
+// With pins nothing but those packages can be installed, in those versions, be
+// they older than what the archive has by now.
+func (j *job) preferences() string {
+	var all []string
+	if j.engine == engineMmdebstrap && release.UsrIsMerged(j.distro, j.codename) {
+		all = append(all, noUsrmerge)
+	}
+	if len(j.pinned) > 0 {
+		all = append(all, "Package: *\nPin: release *\nPin-Priority: -1\n")
+	}
+	for _, p := range j.pinned {
+		name := p.Name
+		if p.Architecture != "all" {
+			name += ":" + p.Architecture
+		}
+		all = append(all, "Package: "+name+"\nPin: version "+p.Version+"\nPin-Priority: 1001\n")
+	}
+	return strings.Join(all, "\n")
+}
 
 // outsideConfig makes the host's apt work on the tree and on nothing else. The
 // keys that the host itself trusts count for nothing: each source names its own.

@@ -55,7 +55,11 @@ func (j *job) wanted() []string {
 	if j.engine == engineMmdebstrap {
 		return append([]string{"install", "?essential", "?priority(required)", "apt"}, j.packages...)
 	}
-	return append([]string{"dist-upgrade"}, j.packages...)
+	upgrade := []string{"dist-upgrade"}
+	if len(j.pinned) > 0 { // debootstrap knows of the newest versions only
+		upgrade = append(upgrade, "--allow-downgrades")
+	}
+	return append(upgrade, j.packages...)
 }
 
 // simulate prints the files that would be fetched, with their digests.

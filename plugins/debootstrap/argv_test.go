@@ -67,7 +67,7 @@ func TestTheConfigurationOfAptIsAsAgreed(t *testing.T) {
 	j := &job{architecture: "amd64", target: "/srv/tree"}
 	sdktest.Golden(t, "apt/outside.golden", j.outsideConfig(true, nil))
 	sdktest.Golden(t, "apt/outside-unsandboxed.golden", j.outsideConfig(false, hostLogins()))
-	sdktest.Golden(t, "apt/tree.golden", treeConfig([]string{`Acquire::http::Proxy "http://proxy.example.org:3128";`}))
+	sdktest.Golden(t, "apt/tree.golden", j.treeConfig([]string{`Acquire::http::Proxy "http://proxy.example.org:3128";`}))
 }
 
 func TestOnlySettingsForReachingMirrorsAreTakenFromTheHost(t *testing.T) {
@@ -102,6 +102,10 @@ func TestSourcesAreWrittenForEachReader(t *testing.T) {
 		"local":  {Distro: "debian", Release: "trixie", Mirrors: []string{"file:///srv/mirror/debian"}},
 		"keys":   {Distro: "debian", Release: "trixie", Keyring: "/etc/keys/own.asc", Mirrors: []string{"http://a.example.org/debian"}},
 		"ubuntu": {Distro: "ubuntu", Release: "jammy", Mirrors: []string{"http://a.example.org/ubuntu"}},
+		"snapshot": {
+			Distro: "debian", Release: "trixie", Snapshot: "2025-12-31",
+			Mirrors: []string{"http://a.example.org/debian/$snapshot", "http://a.example.org/debian-security/$snapshot"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j, found := h.resolve(req)

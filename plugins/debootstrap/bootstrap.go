@@ -20,6 +20,9 @@ type run struct {
 	tree   tree
 	report sdk.Reporter
 	blobs  *blobs.Store // nil without a cache
+	// digests are those of the packages' files, by name, as the signed index
+	// has them.
+	digests map[string]string
 }
 
 // Bootstrap implements sdk.Plugin.
@@ -39,7 +42,7 @@ func (p *plugin) Bootstrap(ctx context.Context, req sdk.Request, report sdk.Repo
 		return sdk.Facts{}, sdk.AsFailure(err)
 	}
 	defer opened.Close() //nolint:errcheck // a directory that is only looked through
-	r := &run{job: j, host: p.host, tree: tree{opened}, report: report}
+	r := &run{job: j, host: p.host, tree: tree{opened}, report: report, digests: map[string]string{}}
 	r.openCache()
 	a, err := r.fromFirst(ctx)
 	if err == nil {
@@ -138,6 +141,9 @@ func (r *run) command(argv []string, see func(line string)) sdk.Command {
 	env := []string{
 		"LANG=C.UTF-8", "LC_ALL=C.UTF-8",
 		"DEBIAN_FRONTEND=noninteractive", "DEBCONF_NONINTERACTIVE_SEEN=true",
+	}
+	if r.epoch > 0 {
+		env = append(env, fmt.Sprint("SOURCE_DATE_EPOCH=", r.epoch))
 	}
 	switch argv[0] {
 	case "chroot": // where the host's directories are not

@@ -61,6 +61,9 @@ func (e *entry) set(name, value string) {
 		e.Version = value
 	case "Architecture":
 		e.Architecture = value
+	case "Source": // NAME, or NAME (VERSION) where that is another
+		e.Source, e.SourceVersion, _ = strings.Cut(value, " ")
+		e.SourceVersion = strings.Trim(e.SourceVersion, "()")
 	case "Status":
 		if words := strings.Fields(value); len(words) > 0 {
 			e.state = words[len(words)-1]

@@ -100,6 +100,12 @@ func (r *run) explain(failure *sdk.Failure) *sdk.Failure {
 	if failure.Code != sdk.CodeTool {
 		return failure
 	}
+	if gone := r.gone(failure.Tail); gone != "" {
+		return &sdk.Failure{
+			Code: sdk.CodeInvalidRequest, Message: "the mirror no longer has packages that are pinned: " + gone,
+			Hint: "use an archive that keeps them, with --snapshot, or make a new lock", Tail: failure.Tail,
+		}
+	}
 	for _, line := range failure.Tail {
 		if m := unknownPackage.FindStringSubmatch(line); m != nil {
 			explained := r.noPackage(cmp.Or(m[1:]...))
@@ -108,4 +114,24 @@ func (r *run) explain(failure *sdk.Failure) *sdk.Failure {
 		}
 	}
 	return failure.Explain(symptoms...)
+}
+
+// uninstallable is what apt says of a package none of whose versions is allowed.
+var uninstallable = regexp.MustCompile(`Depends: (\S+)[^|]* but it is not installable|Package '([^']+)' has no installation candidate`)
+
+// gone lists the pinned packages that apt misses; empty without pins.
+func (r *run) gone(lines []string) string {
+	var names []string
+	for _, line := range lines {
+		m := uninstallable.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		for _, p := range r.pinned {
+			if name := p.Name + " " + p.Version; p.Name == cmp.Or(m[1:]...) && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return list(names)
 }

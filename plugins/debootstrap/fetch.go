@@ -41,6 +41,9 @@ func (r *run) fetch(ctx context.Context, a archive) (int, error) {
 	if err := r.tool(ctx, simulate); err != nil {
 		return 0, err
 	}
+	for _, file := range files {
+		r.digests[file.name] = file.digest
+	}
 	complete, err := r.takeFromCache(files)
 	if err != nil {
 		return 0, err
@@ -113,6 +116,11 @@ func parseDownload(line string) (download, bool) {
 		return download{}, false
 	}
 	return download{name: m[1], digest: m[2]}, true
+}
+
+// debName is the name that apt and debootstrap give the file of a package.
+func debName(p sdk.Package) string {
+	return p.Name + "_" + strings.ReplaceAll(p.Version, ":", "%3a") + "_" + p.Architecture + ".deb"
 }
 
 // takeFromCache puts the files that the cache has where apt looks for them.

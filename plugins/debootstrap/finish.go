@@ -117,22 +117,34 @@ func (r *run) facts(a archive) (sdk.Facts, error) {
 			Hint:    "try again; if it stays so, try --option " + optionEngine + " with the other tool",
 		}
 	}
-	facts := sdk.Facts{
+	packages := r.describe(entries)
+	if err := sdk.CheckPinned(r.pinned, packages); err != nil {
+		return sdk.Facts{}, err
+	}
+	return sdk.Facts{
 		OSRelease:      fields,
 		SSHUnits:       r.tree.sshUnits(),
 		NetworkUnits:   r.tree.Units("systemd-networkd.service"),
 		ResolverUnits:  r.tree.Units("systemd-resolved.service"),
 		PackageManager: "apt-get",
 		MaskUnits:      r.tree.Units(disturbing...),
+		Packages:       packages,
 		ProbeHost:      aptsource.DNSName(a.uri),
-	}
+	}, nil
+}
+
+// describe lists what is installed, sorted by name, with the digests of the
+// files that it came in.
+func (r *run) describe(entries []entry) []sdk.Package {
+	packages := make([]sdk.Package, 0, len(entries))
 	for _, e := range entries {
-		facts.Packages = append(facts.Packages, e.Package)
+		e.SHA256 = r.digests[debName(e.Package)]
+		packages = append(packages, e.Package)
 	}
-	slices.SortFunc(facts.Packages, func(a, b sdk.Package) int {
+	slices.SortFunc(packages, func(a, b sdk.Package) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Architecture, b.Architecture))
 	})
-	return facts, nil
+	return packages
 }
 
 // checkRelease makes sure that the tree is what was asked for: a mirror may

@@ -76,6 +76,31 @@ func (r *run) runDebootstrap(ctx context.Context, a archive) error {
 		return err
 	}
 	r.keepSets(a)
+	return r.noteDigests()
+}
+
+// noteDigests notes those of the packages that debootstrap has downloaded, and
+// compared with the signed index.
+func (r *run) noteDigests() error {
+	entries, err := os.ReadDir(r.debCache())
+	if err != nil {
+		return fmt.Errorf("work directory: %w", err)
+	}
+	for _, entry := range entries {
+		if !strings.HasSuffix(entry.Name(), ".deb") {
+			continue
+		}
+		f, err := os.Open(filepath.Join(r.debCache(), entry.Name()))
+		if err != nil {
+			return fmt.Errorf("work directory: %w", err)
+		}
+		sum := sha256.New()
+		_, err = io.Copy(sum, f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("work directory: %w", err)
+		}
+		r.digests[entry.Name()] = hex.EncodeToString(sum.Sum(nil))
+	}
 	return nil
 }
 

@@ -35,6 +35,16 @@ func TestAMirrorInADirectoryIsAllThatIsNeeded(t *testing.T) {
 			req := request(t, "debian", "trixie")
 			req.Options[optionEngine] = engine
 			req.Mirrors = []string{mirror}
+			wanted := mirror
+			if engine == engineMmdebstrap { // as if it were one moment of an archive
+				directory := strings.TrimPrefix(mirror, "file://")
+				if err := os.Symlink(directory, filepath.Join(filepath.Dir(directory), "20261101T000000Z")); err != nil {
+					t.Fatal(err)
+				}
+				req.Snapshot = "2026-11-01"
+				req.Mirrors = []string{"file://" + filepath.Dir(directory) + "/" + sdk.SnapshotVariable}
+				wanted = "file://" + filepath.Dir(directory) + "/20261101T000000Z"
+			}
 			facts, recorder, err := bootstrap(t, req)
 			if err != nil {
 				t.Fatalf("%+v", err)
@@ -48,7 +58,7 @@ func TestAMirrorInADirectoryIsAllThatIsNeeded(t *testing.T) {
 				}
 			}
 			text, err := os.ReadFile(filepath.Join(req.Target, "etc/apt/sources.list.d/debian.sources"))
-			if err != nil || !strings.Contains(string(text), "\nURIs: "+mirror+"\n") || strings.Contains(string(text), "-security") {
+			if err != nil || !strings.Contains(string(text), "\nURIs: "+wanted+"\n") || strings.Contains(string(text), "-security") {
 				t.Errorf("the machine's sources are %q, %v", text, err)
 			}
 			if err := target.NoMounts(req.Target); err != nil {

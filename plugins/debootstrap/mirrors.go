@@ -22,6 +22,19 @@ type archive struct {
 	ofHost      bool // the host's own, to be used with the host's settings
 }
 
+// archiveForm is how archives of old packages write a moment in their addresses.
+const archiveForm = "20060102T150405Z"
+
+// resolveSnapshot writes the moment that is asked for into the mirrors.
+func (h host) resolveSnapshot(j *job, req sdk.Request, found *sdk.Findings) []string {
+	moment := found.Snapshot(req.Snapshot, h.now())
+	j.archived = !moment.IsZero()
+	if req.Snapshot != "" && !j.archived {
+		return req.Mirrors // it was refused
+	}
+	return found.SnapshotMirrors(req.Mirrors, moment, archiveForm, "https://archive.example.org/"+req.Distro+"/"+sdk.SnapshotVariable)
+}
+
 // resolveMirrors decides where packages come from: the user's mirrors, else
 // what the host itself uses, else what the tool knows.
 func (h host) resolveMirrors(j *job, mirrors []string, found *sdk.Findings) {
@@ -81,6 +94,9 @@ func (h host) resolveSecurity(j *job, a *archive, security string, own aptsource
 		a.security = strings.TrimRight(j.security, "/")
 	case security != "":
 		a.security = security
+	case j.archived:
+		found.Warn("mirrors", "no security updates: no mirror that has those of "+j.suite+" at that moment is named",
+			"add it, or --option "+optionSecurity+"=none to say that it is meant")
 	case local != "" && h.hasSuite(local, suite):
 		a.security = a.uri
 	case aptsource.OnlyHere(a.uri):

@@ -68,9 +68,10 @@ var options = []sdk.Option{
 // Describe implements sdk.Plugin.
 func (p *plugin) Describe(context.Context) (sdk.Description, error) {
 	d := sdk.Description{
-		Name:    "debootstrap",
-		Version: version,
-		Options: slices.Clone(options),
+		Name:     "debootstrap",
+		Version:  version,
+		Options:  slices.Clone(options),
+		Features: []string{sdk.FeatureSnapshot, sdk.FeatureReproducible, sdk.FeaturePin},
 		Tools: []sdk.ToolNeed{{
 			AnyOf:   []string{engineMmdebstrap, engineDebootstrap},
 			Purpose: "installs Debian and Ubuntu into a directory",

@@ -28,6 +28,9 @@ type job struct {
 	keyring      keyring
 	packages     []string // to be there in the end, by name
 	options      map[string]string
+	epoch        int64         // SOURCE_DATE_EPOCH of the tools; 0 is none
+	archived     bool          // the mirrors are as they were at a moment that is past
+	pinned       []sdk.Package // all that is to be there in the end; empty leaves it to apt
 
 	target string
 	work   string
@@ -40,7 +43,7 @@ func (h host) resolve(req sdk.Request) (*job, *sdk.Findings) {
 	found := &sdk.Findings{}
 	j := &job{
 		distro: req.Distro, suite: req.Release, machine: req.Architecture,
-		target: req.Target, work: req.WorkDirectory, cache: req.CacheDirectory,
+		target: req.Target, work: req.WorkDirectory, cache: req.CacheDirectory, epoch: req.SourceDateEpoch, pinned: req.Pinned,
 	}
 	if !slices.Contains(distros, req.Distro) {
 		found.Refuse("distro", sdk.Quoted(req.Distro)+" is none of the plugin's", "use "+list(distros))
@@ -51,7 +54,7 @@ func (h host) resolve(req sdk.Request) (*job, *sdk.Findings) {
 	h.resolveArchitecture(j, found)
 	h.resolveEngine(j, found)
 	h.resolveKeyring(j, req.Keyring, found)
-	h.resolveMirrors(j, req.Mirrors, found)
+	h.resolveMirrors(j, h.resolveSnapshot(j, req, found), found)
 	j.resolvePackages(req.Packages, found)
 	checkDirectories(req, found)
 	return j, found

@@ -23,12 +23,12 @@ func (j *job) sources(a archive, v viewpoint) []aptsource.Source {
 	}
 	all := []aptsource.Source{{
 		URIs: []string{v.uri(a.uri)}, Suites: suites, Components: slices.Clone(j.components),
-		SignedBy: v.keyring(a.key, false),
+		SignedBy: v.keyring(a.key, false), Archived: j.archived,
 	}}
 	if suite := release.SecuritySuite(j.distro, j.suite); a.security != "" && suite != "" {
 		all = append(all, aptsource.Source{
 			URIs: []string{v.uri(a.security)}, Suites: []string{suite}, Components: slices.Clone(j.components),
-			SignedBy: v.keyring(a.securityKey, true),
+			SignedBy: v.keyring(a.securityKey, true), Archived: j.archived,
 		})
 	}
 	return all

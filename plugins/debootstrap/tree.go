@@ -28,7 +28,7 @@ func (t tree) prepare(j *job, fromHost []string) error {
 		}
 	}
 	files := map[string]string{
-		temporaryApt:  treeConfig(fromHost),
+		temporaryApt:  j.treeConfig(fromHost),
 		temporaryDpkg: unsynced,
 		// The tools copy those of the host unless they are there.
 		"etc/hostname":    "",
@@ -36,9 +36,9 @@ func (t tree) prepare(j *job, fromHost []string) error {
 	}
 	if j.engine == engineMmdebstrap {
 		files["var/lib/dpkg/status"] = ""
-		if release.UsrIsMerged(j.distro, j.codename) {
-			files[temporaryPins] = pins
-		}
+	}
+	if preferences := j.preferences(); preferences != "" {
+		files[temporaryPins] = preferences
 	}
 	for name, content := range files {
 		if err := t.Write(name, []byte(content)); err != nil {

@@ -113,12 +113,24 @@ func (j *job) dnf(arguments ...string) []string {
 // download fetches the indexes, whatever there is of an earlier time, and all
 // packages that are wanted.
 func (j *job) download() []string {
-	return j.dnf(append([]string{"--refresh", "install", "--downloadonly"}, j.packages...)...)
+	return j.dnf(append([]string{"--refresh", "install", "--downloadonly"}, j.wanted()...)...)
 }
 
 // install installs them without looking at the network again.
 func (j *job) install() []string {
-	return j.dnf(append([]string{"--cacheonly", "install"}, j.packages...)...)
+	return j.dnf(append([]string{"--cacheonly", "install"}, j.wanted()...)...)
+}
+
+// wanted is what dnf is asked to install: with pins, each of them in full.
+func (j *job) wanted() []string {
+	if len(j.pinned) == 0 {
+		return j.packages
+	}
+	all := make([]string, 0, len(j.pinned))
+	for _, p := range j.pinned {
+		all = append(all, p.Name+"-"+p.Version+"."+p.Architecture)
+	}
+	return all
 }
 
 // makeUsers makes the users and groups of packages, which rpm does by itself from
@@ -132,7 +144,7 @@ func (j *job) rpm(arguments ...string) []string {
 
 // listPackages prints what is installed, a package a line.
 func (j *job) listPackages() []string {
-	return j.rpm("--all", "--queryformat", `%{NAME}|%{EPOCHNUM}:%{VERSION}-%{RELEASE}|%{ARCH}\n`)
+	return j.rpm("--all", "--queryformat", `%{NAME}|%{EPOCHNUM}:%{VERSION}-%{RELEASE}|%{ARCH}|%{SOURCERPM}|%{LICENSE}\n`)
 }
 
 // listProviders fails when nothing that is installed provides name.

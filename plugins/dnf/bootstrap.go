@@ -153,6 +153,9 @@ func (r *run) runTool(ctx context.Context, argv []string, see func(line string))
 		"LANG=C.UTF-8", "LC_ALL=C.UTF-8", "DNF_DISABLE_ALIASES=1",
 		"HOME=" + r.homePath(), "TMPDIR=" + r.work, "XDG_CONFIG_HOME=" + filepath.Join(r.homePath(), ".config"),
 	}
+	if r.epoch > 0 {
+		env = append(env, fmt.Sprint("SOURCE_DATE_EPOCH=", r.epoch))
+	}
 	if argv[0] == "chroot" { // where the host's directories are not
 		env = append(env, "HOME=/root", "TMPDIR=/tmp", "XDG_CONFIG_HOME=/root/.config")
 	}
@@ -161,5 +164,9 @@ func (r *run) runTool(ctx context.Context, argv []string, see func(line string))
 	if err == nil || !errors.As(err, &failure) {
 		return err
 	}
-	return r.explain(failure)
+	explained := r.explain(failure)
+	if len(r.pinned) > 0 && explained.Code == sdk.CodeInvalidRequest {
+		explained.Hint = "packages are pinned: use an archive that still has them, with --snapshot, or make a new lock"
+	}
+	return explained
 }

@@ -66,7 +66,7 @@ func (r *run) trimDownloads(installed []sdk.Package) {
 	}
 	names := map[string]bool{}
 	for _, p := range installed {
-		names[p.Name+"-"+withoutEpoch(p.Version)+"."+p.Architecture+".rpm"] = true
+		names[fileName(p)] = true
 	}
 	err := r.cached.store.Trim(r.cached.key, func(file string) bool {
 		return !strings.HasSuffix(file, ".rpm") || names[path.Base(file)]

@@ -51,6 +51,11 @@ func (r *run) finish(keys []pgp.Key) error {
 			return err
 		}
 	}
+	if r.epoch > 0 {
+		if err := r.forgetHistory(); err != nil {
+			return err
+		}
+	}
 	for name, mode := range modes {
 		if err := r.tree.Chmod(name, mode); err != nil {
 			return fmt.Errorf("target: %w", err)
@@ -63,6 +68,22 @@ func (r *run) finish(keys []pgp.Key) error {
 		return err
 	}
 	return r.tree.Own()
+}
+
+// histories are dnf's records of what it did: when, by which command line.
+var histories = []string{
+	"var/lib/dnf/history.sqlite*", "usr/lib/sysimage/libdnf5/transaction_history.sqlite*", "usr/lib/sysimage/dnf/history.sqlite*",
+}
+
+// forgetHistory removes the records, of which no two are alike. dnf begins new
+// ones; dnf 4 then takes every package for one that was asked for.
+func (r *run) forgetHistory() error {
+	for _, pattern := range histories {
+		if err := r.tree.DeleteMatching(pattern); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forgetHost empties or removes what is the resolver's or the machine's own.
@@ -155,6 +176,9 @@ func (r *run) facts(packages []sdk.Package) (sdk.Facts, error) {
 		return sdk.Facts{}, err
 	}
 	if err := r.checkRelease(fields); err != nil {
+		return sdk.Facts{}, err
+	}
+	if err := sdk.CheckPinned(r.pinned, packages); err != nil {
 		return sdk.Facts{}, err
 	}
 	return sdk.Facts{

@@ -120,11 +120,18 @@ func TestAScriptThatFailsIsWarnedOfOnce(t *testing.T) {
 
 func TestPackagesAreReadAsRpmListsThem(t *testing.T) {
 	for line, want := range map[string]sdk.Package{
-		"bash|0:5.2.37-1.fc43|x86_64":         {Name: "bash", Version: "5.2.37-1.fc43", Architecture: "x86_64"},
-		"openssl-libs|1:3.5.9-1.fc43|x86_64":  {Name: "openssl-libs", Version: "1:3.5.9-1.fc43", Architecture: "x86_64"},
-		"gpg-pubkey|0:31645531-66cf6b4a|none": {},
-		"":                                    {},
-		"warning: something":                  {},
+		"bash|0:5.2.37-1.fc43|x86_64|bash-5.2.37-1.fc43.src.rpm|GPL-3.0-or-later": {
+			Name: "bash", Version: "5.2.37-1.fc43", Architecture: "x86_64",
+			Source: "bash", SourceVersion: "5.2.37-1.fc43", License: "GPL-3.0-or-later",
+		},
+		"openssl-libs|1:3.5.9-1.fc43|x86_64|openssl-3.5.9-1.fc43.nosrc.rpm|A|B": {
+			Name: "openssl-libs", Version: "1:3.5.9-1.fc43", Architecture: "x86_64",
+			Source: "openssl", SourceVersion: "3.5.9-1.fc43", License: "A|B",
+		},
+		"odd|0:1-1|noarch|(none)|MIT":                       {Name: "odd", Version: "1-1", Architecture: "noarch", License: "MIT"},
+		"gpg-pubkey|0:31645531-66cf6b4a|none|(none)|pubkey": {},
+		"":                   {},
+		"warning: something": {},
 	} {
 		if got, ok := parsePackage(line); got != want || ok != (want.Name != "") {
 			t.Errorf("%q is %+v, %t", line, got, ok)

@@ -54,9 +54,10 @@ var options = []sdk.Option{
 // Describe implements sdk.Plugin.
 func (p *plugin) Describe(context.Context) (sdk.Description, error) {
 	d := sdk.Description{
-		Name:    "dnf",
-		Version: version,
-		Options: slices.Clone(options),
+		Name:     "dnf",
+		Version:  version,
+		Options:  slices.Clone(options),
+		Features: []string{sdk.FeatureSnapshot, sdk.FeatureReproducible, sdk.FeaturePin},
 		Tools: []sdk.ToolNeed{
 			{
 				AnyOf: []string{engineFive, engineFour}, Purpose: "installs Fedora and its relatives into a directory",

@@ -108,6 +108,20 @@ func checkMirror(address string) string {
 	return ""
 }
 
+// archiveForm is how a moment is written into mirrors that keep old packages.
+const archiveForm = "20060102"
+
+// resolveSnapshot writes the moment that is asked for into the mirrors: none of
+// the distributions keeps its repositories as they were.
+func (h host) resolveSnapshot(j *job, req sdk.Request, found *sdk.Findings) []string {
+	moment := found.Snapshot(req.Snapshot, h.now())
+	if req.Snapshot != "" && moment.IsZero() {
+		return req.Mirrors // it was refused
+	}
+	return found.SnapshotMirrors(req.Mirrors, moment, archiveForm,
+		"https://archive.example.org/"+j.distro.name+"/"+sdk.SnapshotVariable+"/$releasever/$basearch")
+}
+
 // resolveRepositories decides where packages come from: the user's mirrors and
 // nothing else, each a repository of its own, else the distribution's own.
 func (j *job) resolveRepositories(mirrors []string, found *sdk.Findings) {

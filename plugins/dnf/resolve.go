@@ -24,6 +24,8 @@ type job struct {
 	keys         []pgp.Key
 	packages     []string // to be there in the end, sorted
 	options      map[string]string
+	epoch        int64         // SOURCE_DATE_EPOCH of the tools; 0 is none
+	pinned       []sdk.Package // all that is to be there in the end; empty leaves it to dnf
 
 	target string
 	work   string
@@ -36,7 +38,7 @@ func (h host) resolve(req sdk.Request) (*job, *sdk.Findings) {
 	found := &sdk.Findings{}
 	j := &job{
 		release: req.Release, machine: req.Architecture,
-		target: req.Target, work: req.WorkDirectory, cache: req.CacheDirectory,
+		target: req.Target, work: req.WorkDirectory, cache: req.CacheDirectory, epoch: req.SourceDateEpoch, pinned: req.Pinned,
 	}
 	d, ok := find(req.Distro)
 	if !ok {
@@ -50,7 +52,7 @@ func (h host) resolve(req sdk.Request) (*job, *sdk.Findings) {
 	h.resolveTools(j, found)
 	if known {
 		h.resolveKeys(j, req.Keyring, found)
-		j.resolveRepositories(req.Mirrors, found)
+		j.resolveRepositories(h.resolveSnapshot(j, req, found), found)
 	}
 	j.resolvePackages(req.Packages, found)
 	checkDirectories(req, found)

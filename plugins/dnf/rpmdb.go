@@ -3,7 +3,14 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -12,12 +19,64 @@ import (
 
 // parsePackage reads a line of listPackages.
 func parsePackage(line string) (sdk.Package, bool) {
-	fields := strings.Split(line, "|")
+	fields := strings.SplitN(line, "|", 5)
 	// The keys that rpm trusts are kept as packages, of no architecture.
-	if len(fields) != 3 || fields[0] == "" || fields[0] == "gpg-pubkey" {
+	if len(fields) != 5 || fields[0] == "" || fields[0] == "gpg-pubkey" {
 		return sdk.Package{}, false
 	}
-	return sdk.Package{Name: fields[0], Version: strings.TrimPrefix(fields[1], "0:"), Architecture: fields[2]}, true
+	p := sdk.Package{
+		Name: fields[0], Version: strings.TrimPrefix(fields[1], "0:"), Architecture: fields[2], License: fields[4],
+	}
+	p.Source, p.SourceVersion = sourceOf(fields[3])
+	return p, true
+}
+
+// sourceForm is the name of a source package's file.
+var sourceForm = regexp.MustCompile(`^(.+)-([^-]+-[^-]+)\.(?:no)?src\.rpm$`)
+
+func sourceOf(file string) (name, version string) {
+	if m := sourceForm.FindStringSubmatch(file); m != nil {
+		return m[1], m[2]
+	}
+	return "", ""
+}
+
+// digest notes the digests of the files that the packages came in, which dnf
+// has compared with the index of their repository.
+func (r *run) digest(packages []sdk.Package) error {
+	files, err := filepath.Glob(filepath.Join(r.downloadsPath(), "*", "packages", "*.rpm"))
+	if err != nil {
+		return err
+	}
+	byName := map[string]string{}
+	for _, file := range files {
+		byName[filepath.Base(file)] = file
+	}
+	for i, p := range packages {
+		file, ok := byName[fileName(p)]
+		if !ok {
+			continue // of a repository in a directory: dnf reads it where it is
+		}
+		if packages[i].SHA256, err = digestOf(file); err != nil {
+			return fmt.Errorf("work directory: %w", err)
+		}
+	}
+	return nil
+}
+
+func digestOf(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	_, err = io.Copy(sum, f)
+	return hex.EncodeToString(sum.Sum(nil)), errors.Join(err, f.Close())
+}
+
+// fileName is the name of a package's file.
+func fileName(p sdk.Package) string {
+	return p.Name + "-" + withoutEpoch(p.Version) + "." + p.Architecture + ".rpm"
 }
 
 // verify looks at the tree's database, whatever dnf said: are the packages there
@@ -53,7 +112,7 @@ func (r *run) verify(ctx context.Context) ([]sdk.Package, error) {
 		return nil, err
 	}
 	r.trimDownloads(packages)
-	return packages, nil
+	return packages, r.digest(packages)
 }
 
 // withoutEpoch is the version and release of a package, as in the name of its

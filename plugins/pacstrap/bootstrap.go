@@ -21,6 +21,8 @@ type run struct {
 	tree     tree
 	report   sdk.Reporter
 	packages *packageCache // nil without a cache
+	// fingerprints are those of the user's keys that can be trusted.
+	fingerprints []string
 }
 
 // tree is the root file system that is being made.
@@ -145,6 +147,7 @@ func (r *run) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.fingerprints = fingerprints
 	if err := r.prepareKeyring(ctx, fingerprints); err != nil {
 		return err
 	}
@@ -201,14 +204,23 @@ func (r *run) tools(ctx context.Context, commands [][]string) error {
 	return nil
 }
 
-// tool runs a command in an enclosure and says what its failure means. Messages
-// are in English, since they are read. HOME and TMPDIR are such that they are
-// right in the tree as well, where scripts of packages inherit them.
+// environment is that of the tools. Messages are in English, since they are
+// read. HOME and TMPDIR are such that they are right in the tree as well, where
+// scripts of packages inherit them.
+func (r *run) environment() []string {
+	env := []string{"LANG=C.UTF-8", "LC_ALL=C.UTF-8", "HOME=/root", "TMPDIR=/tmp"}
+	if r.epoch > 0 {
+		env = append(env, fmt.Sprint("SOURCE_DATE_EPOCH=", r.epoch))
+	}
+	return env
+}
+
+// tool runs a command in an enclosure and says what its failure means.
 func (r *run) tool(ctx context.Context, argv []string, see func(line string)) error {
 	err := sdk.Command{
 		Argv:  r.enclosed(argv),
 		Dir:   r.work,
-		Env:   []string{"LANG=C.UTF-8", "LC_ALL=C.UTF-8", "HOME=/root", "TMPDIR=/tmp"},
+		Env:   r.environment(),
 		Grace: 3 * time.Second,
 		OnLine: func(line string) {
 			if noise(line) {
@@ -234,7 +246,7 @@ func (r *run) output(ctx context.Context, argv []string) ([]string, error) {
 	var lines []string
 	err := sdk.Command{
 		Argv: r.enclosed(argv), Dir: r.work,
-		Env:    []string{"LANG=C.UTF-8", "LC_ALL=C.UTF-8", "HOME=/root", "TMPDIR=/tmp"},
+		Env:    r.environment(),
 		OnLine: func(line string) { lines = append(lines, line) },
 	}.Run(ctx)
 	if err != nil {

@@ -2,7 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
@@ -98,9 +105,39 @@ func (r *run) facts(entries []entry) (sdk.Facts, error) {
 		}
 	}
 	for _, e := range entries {
+		if e.SHA256, err = r.digest(e.Package); err != nil {
+			return sdk.Facts{}, err
+		}
 		facts.Packages = append(facts.Packages, e.Package)
 	}
-	return facts, nil
+	return facts, sdk.CheckPinned(r.pinned, facts.Packages)
+}
+
+// digest is that of the file that a package came in, which pacman has verified.
+// It is empty for one of a mirror in a directory, which pacman reads there.
+func (r *run) digest(p sdk.Package) (string, error) {
+	pattern := p.Name + "-" + p.Version + "-" + p.Architecture + ".pkg.tar*"
+	for _, directory := range r.packageD {
+		files, err := filepath.Glob(filepath.Join(directory, pattern))
+		if err != nil {
+			return "", err
+		}
+		files = slices.DeleteFunc(files, func(file string) bool { return strings.HasSuffix(file, ".sig") })
+		if len(files) == 0 {
+			continue
+		}
+		f, err := os.Open(files[0])
+		if err != nil {
+			return "", fmt.Errorf("package cache: %w", err)
+		}
+		sum := sha256.New()
+		_, err = io.Copy(sum, f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return "", fmt.Errorf("package cache: %w", err)
+		}
+		return hex.EncodeToString(sum.Sum(nil)), nil
+	}
+	return "", nil
 }
 
 // disturbing are units that fail in a machine without a terminal: this one asks

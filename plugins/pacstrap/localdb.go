@@ -64,6 +64,13 @@ func (e *entry) set(field, value string) {
 		e.Version = value
 	case "%ARCH%":
 		e.Architecture = value
+	case "%BASE%":
+		e.Source, e.SourceVersion = value, e.Version
+	case "%LICENSE%":
+		if e.License != "" {
+			e.License += " AND "
+		}
+		e.License += value
 	case "%PROVIDES%":
 		if i := strings.IndexAny(value, "<>="); i >= 0 {
 			value = value[:i]

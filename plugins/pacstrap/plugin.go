@@ -39,10 +39,11 @@ var options = []sdk.Option{
 // Describe implements sdk.Plugin.
 func (p *plugin) Describe(context.Context) (sdk.Description, error) {
 	return sdk.Description{
-		Name:    "pacstrap",
-		Version: version,
-		Options: slices.Clone(options),
-		Tools:   toolNeeds(),
+		Name:     "pacstrap",
+		Version:  version,
+		Options:  slices.Clone(options),
+		Features: []string{sdk.FeatureSnapshot, sdk.FeatureReproducible, sdk.FeaturePin},
+		Tools:    toolNeeds(),
 		Distros: []sdk.Distro{{
 			Name: distro, Title: "Arch Linux",
 			Releases: []string{rolling}, DefaultRelease: rolling,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
@@ -46,4 +47,32 @@ func (h host) resolveRelease(j *job, found *sdk.Findings) {
 	case j.machine == arm:
 		found.Refuse("release", "there is no archive of days for "+arm, "use "+rolling)
 	}
+}
+
+// resolveSnapshot makes the release the day that is asked for: that is what the
+// archive keeps.
+func (h host) resolveSnapshot(j *job, snapshot string, found *sdk.Findings) {
+	moment := found.Snapshot(snapshot, h.now())
+	if moment.IsZero() {
+		return
+	}
+	day := moment.Format(dayForm)
+	if j.dated() && j.release != day {
+		found.Refuse("snapshot", sdk.Quoted(snapshot)+" is not the day of the release, "+j.release, "leave one of the two out")
+		return
+	}
+	j.release = day
+	h.resolveRelease(j, found)
+}
+
+// dayInto writes the day into the mirrors that have a place for it.
+func (j *job) dayInto(mirrors []string) []string {
+	if !j.dated() {
+		return mirrors
+	}
+	out := make([]string, 0, len(mirrors))
+	for _, mirror := range mirrors {
+		out = append(out, strings.ReplaceAll(mirror, sdk.SnapshotVariable, j.release))
+	}
+	return out
 }

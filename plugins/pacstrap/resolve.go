@@ -24,6 +24,9 @@ type job struct {
 	// host's /etc/mtab.
 	checkSpace bool
 
+	epoch  int64         // stands for every time that is left in the tree; 0 is none
+	pinned []sdk.Package // all that is to be there in the end; empty leaves it to pacman
+
 	target string
 	work   string
 	cache  string
@@ -39,7 +42,7 @@ func (h host) resolve(req sdk.Request) (*job, *sdk.Findings) {
 	found := &sdk.Findings{}
 	j := &job{
 		release: req.Release, machine: req.Architecture,
-		target: req.Target, work: req.WorkDirectory, cache: req.CacheDirectory,
+		target: req.Target, work: req.WorkDirectory, cache: req.CacheDirectory, epoch: req.SourceDateEpoch, pinned: req.Pinned,
 	}
 	if req.Distro != distro {
 		found.Refuse("distro", sdk.Quoted(req.Distro)+" is not the plugin's", "use "+distro)
@@ -50,7 +53,8 @@ func (h host) resolve(req sdk.Request) (*job, *sdk.Findings) {
 	h.checkTools(found)
 	h.resolveArchitecture(j, found)
 	h.resolveRelease(j, found)
-	h.resolveMirrors(j, req.Mirrors, found)
+	h.resolveSnapshot(j, req.Snapshot, found)
+	h.resolveMirrors(j, j.dayInto(req.Mirrors), found)
 	h.resolveKeyring(j, req.Keyring, found)
 	j.resolvePackages(req.Packages, found)
 	checkDirectories(req, found)

@@ -138,5 +138,10 @@ func (r *run) finish() error {
 	if err := r.tree.renewable(); err != nil {
 		return err
 	}
+	if r.epoch > 0 {
+		if err := r.makeAlike(); err != nil {
+			return err
+		}
+	}
 	return r.tree.Own()
 }

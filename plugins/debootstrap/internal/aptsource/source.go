@@ -18,6 +18,8 @@ type Source struct {
 	Suites     []string
 	Components []string
 	SignedBy   string // the path of a keyring; empty when it is anything else
+	// Archived says that the dates of the release may have passed.
+	Archived bool
 }
 
 // Render writes sources in the deb822 format, under a comment of one or more
@@ -37,6 +39,9 @@ func Render(comment string, sources []Source) string {
 		field(&b, "Components", s.Components)
 		if s.SignedBy != "" {
 			field(&b, "Signed-By", []string{s.SignedBy})
+		}
+		if s.Archived {
+			field(&b, "Check-Valid-Until", []string{"no"})
 		}
 	}
 	return b.String()
@@ -60,6 +65,6 @@ func keyringPath(value string) string {
 // IsSecurity reports whether uri is, by its name, that of an archive of
 // security updates, such as http://mirror.example.org/debian-security.
 func IsSecurity(uri string) bool {
-	return strings.HasSuffix(path.Base(strings.TrimRight(uri, "/")), "-security") ||
-		strings.HasPrefix(Host(uri), "security.")
+	// An archive of old packages has the moment after the name.
+	return strings.Contains(uri+"/", "-security/") || strings.HasPrefix(Host(uri), "security.")
 }
