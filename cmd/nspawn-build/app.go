@@ -72,6 +72,7 @@ func newApp(s streams) *app {
 			a.destroyCommand(),
 			a.removeCommand(),
 			a.doctorCommand(),
+			a.exportCommand(),
 			a.pluginCommand(),
 			a.versionCommand(),
 			a.completionCommand(),
