@@ -39,16 +39,21 @@ func WriteSums(dir string, artifacts []Artifact) (path string, err error) {
 	return path, atomicfile.Write(path, Sums(artifacts), 0o644)
 }
 
-// Sign signs the checksums at path with a key of the caller's GnuPG, named as
-// gpg has it, and returns the path of the signature. It asks for nothing: a key
-// with a passphrase needs an agent that knows it.
-func Sign(ctx context.Context, path, key string) (signature string, err error) {
+// Signer is a key of GnuPG.
+type Signer struct {
+	Key  string // as gpg has it: a fingerprint, or an address
+	Home string // the directory with the keys; empty for the caller's own
+}
+
+// Sign signs the checksums at path and returns the path of the signature. It
+// asks for nothing: a key with a passphrase needs an agent that knows it.
+func Sign(ctx context.Context, path string, by Signer) (signature string, err error) {
 	gpg := need("gpg", "signs", "gnupg", "gnupg", "gnupg2")
 	if err := checkNeeds([]Need{gpg}); err != nil {
 		return "", err
 	}
-	if key == "" || strings.HasPrefix(key, "-") {
-		return "", fmt.Errorf("key: %q is not a key", key)
+	if by.Key == "" || strings.HasPrefix(by.Key, "-") {
+		return "", fmt.Errorf("key: %q is not a key", by.Key)
 	}
 	sums, err := os.ReadFile(path)
 	if err != nil {
@@ -65,8 +70,11 @@ func Sign(ctx context.Context, path, key string) (signature string, err error) {
 			environment = append(environment, name+"="+value)
 		}
 	}
+	if by.Home != "" {
+		environment = append(environment, "GNUPGHOME="+by.Home)
+	}
 	t := tool{dir: dir, environment: environment, in: bytes.NewReader(sums)}
-	if err := t.run(ctx, "gpg", "--batch", "--no-tty", "--local-user", key, "--output", "signature", "--detach-sign"); err != nil {
+	if err := t.run(ctx, "gpg", "--batch", "--no-tty", "--local-user", by.Key, "--output", "signature", "--detach-sign"); err != nil {
 		return "", err
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "signature"))
