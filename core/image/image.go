@@ -126,7 +126,7 @@ func write(ctx context.Context, t *rootfs.Tree, f Format, out string, o Options)
 	if err != nil {
 		return a, err
 	}
-	defer func() { err = errors.Join(err, s.remove()) }()
+	defer func() { err = errors.Join(err, s.remove(context.WithoutCancel(ctx))) }()
 	j := &job{ctx: ctx, tree: t, scratch: s, format: f, Options: o}
 	if err := j.survey(); err != nil {
 		return a, err

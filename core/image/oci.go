@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -127,14 +127,18 @@ func (j *job) ociImage(l v1.Layer, p v1.Platform) (v1.Image, error) {
 	return mutate.Append(img, mutate.Addendum{Layer: l, History: entry, MediaType: types.OCILayer})
 }
 
-// settle lets everybody read what a library made, brings it to disk and adds
-// up what there is.
+// settle lets everybody read what a library made, and adds up what there is.
 func settle(dir string) (total int64, err error) {
-	err = filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer root.Close()
+	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		mode := os.FileMode(0o644)
+		mode := fs.FileMode(0o644)
 		if d.IsDir() {
 			mode = 0o755
 		} else {
@@ -144,7 +148,7 @@ func settle(dir string) (total int64, err error) {
 			}
 			total += info.Size()
 		}
-		return os.Chmod(name, mode)
+		return root.Chmod(name, mode)
 	})
 	return total, err
 }

@@ -82,9 +82,10 @@ func (s *scratch) publish() error {
 	return errors.Join(parent.Sync(), parent.Close())
 }
 
-// remove takes it away, also when the work was called off.
-func (s *scratch) remove() error {
-	if err := rootfs.RemoveTree(context.Background(), s.dir, s.id); err != nil && !errors.Is(err, unix.ENOENT) {
+// remove takes it away, also when the work was called off: ctx is not that of
+// the work.
+func (s *scratch) remove(ctx context.Context) error {
+	if err := rootfs.RemoveTree(ctx, s.dir, s.id); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("remove what is left at %q: %w", s.dir, err)
 	}
 	return nil

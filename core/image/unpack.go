@@ -39,7 +39,7 @@ func unpack(ctx context.Context, path string, f Format, root string) (err error)
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, removeTree(root))
+			err = errors.Join(err, removeTree(context.WithoutCancel(ctx), root))
 		}
 	}()
 	extract := func(r io.Reader) error { return archive.Extract(ctx, r, root, archive.ExtractOptions{}) }
@@ -71,7 +71,7 @@ func unpack(ctx context.Context, path string, f Format, root string) (err error)
 
 const lostFound = "lost+found"
 
-func removeTree(root string) error {
+func removeTree(ctx context.Context, root string) error {
 	t, err := rootfs.Open(root)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func removeTree(root string) error {
 	if err := errors.Join(err, t.Close()); err != nil {
 		return err
 	}
-	return rootfs.RemoveTree(context.Background(), root, id)
+	return rootfs.RemoveTree(ctx, root, id)
 }
 
 func fromTar(path string, c archive.Compression, extract func(io.Reader) error) error {
