@@ -83,10 +83,8 @@ func TestEachFormatIsImportedOrPulledAndBoots(t *testing.T) {
 func bootsImage(t *testing.T, h *testhost.Host, name string) {
 	t.Helper()
 	h.MustRun(t, "machinectl", "start", name)
-	h.Eventually(t, time.Minute, "systemctl", "--machine", name, "show", "--property", "SystemState")
-	if state := strings.TrimSpace(h.Run(t, "systemctl", "--machine", name, "is-system-running", "--wait").Stdout); state != "running" {
-		t.Errorf("%s is %s:\n%s", name, state, h.Run(t, "systemctl", "--machine", name, "--failed").Stdout)
-	}
+	// Asked again and again: through --machine, --wait does not hear of the end.
+	h.Eventually(t, 2*time.Minute, "systemctl", "--machine", name, "is-system-running")
 	h.MustRun(t, "machinectl", "terminate", name)
 	h.Eventually(t, time.Minute, "sh", "-c", "! machinectl show "+name+" && machinectl remove "+name)
 }
