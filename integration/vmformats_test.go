@@ -12,7 +12,8 @@ import (
 )
 
 // TestDiskImagesBootFromALoopDevice runs where the kernel is the test's own:
-// the loop devices of this machine are not for tests to take.
+// systemd-nspawn needs devices of partitions, which a host that is a container
+// does not get.
 func TestDiskImagesBootFromALoopDevice(t *testing.T) {
 	_, made := inFormats(t, image.Squashfs, image.Erofs, image.Raw)
 	files := map[string]string{}

@@ -212,3 +212,41 @@ func TestChecksumsAreWhatSha256sumReads(t *testing.T) {
 		t.Errorf("it is\n%s", text)
 	}
 }
+
+func TestALayerThatIsNotTheImagesIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	other := filepath.Join(t.TempDir(), "tree")
+	must(t, os.MkdirAll(other, 0o755))
+	var layers []string
+	for name, tree := range map[string]string{"one": planted(t, t.TempDir(), 1), "two": other} {
+		a, err := image.Write(t.Context(), open(t, tree), image.OCI, filepath.Join(dir, name), options())
+		must(t, err)
+		layers = append(layers, largest(t, filepath.Join(a.Path, "blobs/sha256")))
+	}
+	must(t, os.Rename(layers[0], layers[1]))
+	for _, name := range []string{"one", "two"} {
+		to := filepath.Join(dir, "unpacked")
+		if err := image.Unpack(t.Context(), filepath.Join(dir, name), image.OCI, to); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+		if _, err := os.Lstat(to); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("there is something left: %v", err)
+		}
+	}
+}
+
+// largest is the path of the largest file in a directory.
+func largest(t testing.TB, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	name, size := "", int64(-1)
+	for _, e := range entries {
+		info, err := e.Info()
+		must(t, err)
+		if info.Size() > size {
+			name, size = e.Name(), info.Size()
+		}
+	}
+	return filepath.Join(dir, name)
+}

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -111,16 +112,26 @@ func fromOCI(path string, extract func(io.Reader) error) error {
 	if err != nil {
 		return err
 	}
-	var r io.ReadCloser
-	if len(layers) == 1 {
-		r, err = layers[0].Uncompressed()
-	} else {
-		r = mutate.Extract(img)
+	if len(layers) != 1 {
+		r := mutate.Extract(img)
+		return errors.Join(extract(r), r.Close())
 	}
+	want, err := layers[0].DiffID()
 	if err != nil {
 		return err
 	}
-	return errors.Join(extract(r), r.Close())
+	r, err := layers[0].Uncompressed()
+	if err != nil {
+		return err
+	}
+	sum := sha256.New() // the library does not compare
+	if err := errors.Join(extract(io.TeeReader(r, sum)), r.Close()); err != nil {
+		return err
+	}
+	if got := inHex(sum); got != want.Hex {
+		return fmt.Errorf("%w: its layer is %s, and the image says %s", archive.ErrBad, got, want.Hex)
+	}
+	return nil
 }
 
 // onlyImage is the image of a layout that has no choice.
