@@ -32,6 +32,9 @@ func TestEachFormatIsImportedOrPulledAndBoots(t *testing.T) {
 	h.CopyIn(t, key, "/etc/systemd/import-pubring.gpg")
 	h.CopyIn(t, key, "/etc/systemd/import-pubring.pgp") // as newer versions call it
 
+	// What it pulls it keeps a read-only copy of, which only it removes.
+	defer func() { h.MustRun(t, "machinectl", "clean") }()
+
 	for _, f := range []image.Format{image.Tar, image.TarXZ, image.TarGzip} {
 		t.Run("import-tar of "+string(f), func(t *testing.T) {
 			h.CopyIn(t, made[f].Path, "/var/tmp/"+filepath.Base(made[f].Path))

@@ -133,7 +133,7 @@ func settle(dir string) (total int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer root.Close()
+	defer func() { err = errors.Join(err, root.Close()) }()
 	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
