@@ -9,6 +9,7 @@ import (
 
 	"github.com/nspawn-build/nspawn-build/core/driver/still"
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
+	"github.com/nspawn-build/nspawn-build/core/image"
 	"github.com/nspawn-build/nspawn-build/core/inside"
 	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
@@ -149,6 +150,13 @@ func judgeHost(err error) (verdict, bool) {
 	var host *machines.HostError
 	if errors.As(err, &host) {
 		return verdict{exitHost, host.Hint}, true
+	}
+	var missing *image.MissingError
+	if errors.As(err, &missing) {
+		return verdict{exitHost, missing.Hint()}, true
+	}
+	if errors.Is(err, image.ErrNoLoop) {
+		return verdict{exitHost, "it takes loop devices: run it on the host rather than in a container, or use a tar format"}, true
 	}
 	if errors.Is(err, still.ErrCannot) {
 		return verdict{exitHost, "stop the machine, then clone it"}, true

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nspawn-build/nspawn-build/core/driver/still"
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
+	"github.com/nspawn-build/nspawn-build/core/image"
 	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
@@ -33,6 +34,8 @@ func TestEachErrorHasItsExitStatus(t *testing.T) {
 		{"no plugin", fmt.Errorf("x: %w", pluginhost.ErrNoPlugin), 2},
 		{"password needed again", inStage(stages.NamePassword, stages.ErrPasswordNeeded), 2},
 		{"host", &machines.HostError{Problem: "x"}, 3},
+		{"a format's program is missing", &image.MissingError{}, 3},
+		{"no loop device", image.ErrNoLoop, 3},
 		{"plugin refused", &pluginhost.RefusedError{}, 3},
 		{"tool missing", inStage(stages.NameBootstrap, &sdk.Failure{Code: sdk.CodeHostNotReady}), 3},
 		{"mirror", inStage(stages.NameBootstrap, &sdk.Failure{Code: sdk.CodeMirror}), 4},

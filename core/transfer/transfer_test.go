@@ -23,7 +23,7 @@ func here(o Options) Options {
 }
 
 // archive is a stream with these entries.
-func archive(t testing.TB, headers ...tar.Header) io.Reader {
+func streamOf(t testing.TB, headers ...tar.Header) io.Reader {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -86,7 +86,7 @@ func TestAHostileStreamNeverLeavesTheDestination(t *testing.T) {
 				for i := range stream {
 					stream[i].Linkname = strings.Replace(stream[i].Linkname, "OUTSIDE", world, 1)
 				}
-				if err := Unpack(archive(t, stream...), filepath.Join(inner, "copy"), here(Options{Force: force})); err == nil {
+				if err := Unpack(streamOf(t, stream...), filepath.Join(inner, "copy"), here(Options{Force: force})); err == nil {
 					t.Log("taken, as far as it stayed inside")
 				}
 				entries, err := os.ReadDir(world)
@@ -108,7 +108,7 @@ func TestAHostileStreamNeverLeavesTheDestination(t *testing.T) {
 
 func TestWhatFailsLeavesNothing(t *testing.T) {
 	to := filepath.Join(t.TempDir(), "copy")
-	whole, err := io.ReadAll(archive(t, dir("."), file("a"), file("b")))
+	whole, err := io.ReadAll(streamOf(t, dir("."), file("a"), file("b")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestWhatFailsLeavesNothing(t *testing.T) {
 	if err := os.Mkdir(to, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := Unpack(archive(t, dir("."), file("../x")), to, here(Options{Base: "in"})); err == nil {
+	if err := Unpack(streamOf(t, dir("."), file("../x")), to, here(Options{Base: "in"})); err == nil {
 		t.Error("a stream that leads out was taken")
 	}
 	if entries, err := os.ReadDir(to); err != nil || len(entries) != 0 {
@@ -135,7 +135,7 @@ func TestSetuidBitsDoNotArriveUnlessOwnersDo(t *testing.T) {
 	suid := tar.Header{Typeflag: tar.TypeReg, Name: ".", Mode: 0o6755, Uid: os.Getuid(), Gid: os.Getgid()}
 	for keep, want := range map[bool]fs.FileMode{false: 0o755, true: 0o755 | fs.ModeSetuid | fs.ModeSetgid} {
 		to := filepath.Join(t.TempDir(), "file")
-		if err := Unpack(archive(t, suid), to, here(Options{Keep: keep})); err != nil {
+		if err := Unpack(streamOf(t, suid), to, here(Options{Keep: keep})); err != nil {
 			t.Fatal(err)
 		}
 		if info, err := os.Lstat(to); err != nil || info.Mode() != want {
@@ -187,7 +187,7 @@ func TestATreeThatIsChangedWhileItIsPackedGivesNothingElse(t *testing.T) {
 }
 
 func FuzzUnpack(f *testing.F) {
-	seed, err := io.ReadAll(archive(f, dir("."), link(tar.TypeSymlink, "a", ".."), file("a/b")))
+	seed, err := io.ReadAll(streamOf(f, dir("."), link(tar.TypeSymlink, "a", ".."), file("a/b")))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nspawn-build/nspawn-build/core/archive"
 )
 
 // ErrExists says that a copy would overwrite something.
@@ -60,8 +62,8 @@ func Unpack(from io.Reader, destination string, o Options) error {
 	}
 	defer func() { _ = parent.Close() }()
 	u := unpacker{Options: o, parent: parent, base: filepath.Base(destination)}
-	end := &ending{from: from}
-	if err = u.all(tar.NewReader(end)); err == nil && end.zeros < trailer {
+	end := archive.NewEnding(from) // the reader takes a stream that was cut off between two entries for whole
+	if err = u.all(tar.NewReader(end)); err == nil && !end.Ended() {
 		err = fmt.Errorf("reading what comes: %w", io.ErrUnexpectedEOF)
 	}
 	if u.root != nil {
@@ -71,26 +73,6 @@ func Unpack(from io.Reader, destination string, o Options) error {
 		err = errors.Join(err, parent.RemoveAll(u.base))
 	}
 	return err
-}
-
-// trailer is how many zeros end a tar stream. The reader takes one that was cut
-// off between two entries for whole.
-const trailer = 1024
-
-// ending counts the zeros at the end of what was read.
-type ending struct {
-	from  io.Reader
-	zeros int
-}
-
-func (e *ending) Read(p []byte) (int, error) {
-	n, err := e.from.Read(p)
-	kept := len(bytes.TrimRight(p[:n], "\x00"))
-	if kept > 0 {
-		e.zeros = 0
-	}
-	e.zeros += n - kept
-	return n, err
 }
 
 // target settles under which name the copy is made.

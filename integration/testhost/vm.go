@@ -26,6 +26,8 @@ type VM struct {
 	// Reboots lets the host reboot; the script is run at each boot. Else that
 	// would be the end.
 	Reboots bool
+	// Files are copied to where the host has them from where this machine does.
+	Files map[string]string
 }
 
 // payloadUnit runs the script with its output on the second serial port.
@@ -62,7 +64,7 @@ func RunVM(t testing.TB, vm VM) Result {
 		release()
 	}()
 	image := filepath.Join(dir, "root.img")
-	if err := vmImage(ctx, filepath.Join(dir, "tree"), image, modules, vm.Script); err != nil {
+	if err := vmImage(ctx, filepath.Join(dir, "tree"), image, modules, vm); err != nil {
 		t.Fatalf("make the disk of a virtual machine: %v", err)
 	}
 	var more []string
@@ -90,7 +92,7 @@ func vmKernel(t testing.TB) (kernel, initrd, modules string) {
 }
 
 // vmImage makes a disk with everything on it.
-func vmImage(ctx context.Context, tree, image, modules, script string) error {
+func vmImage(ctx context.Context, tree, image, modules string, vm VM) error {
 	d, err := thisDebian()
 	if err != nil {
 		return err
@@ -108,20 +110,24 @@ func vmImage(ctx context.Context, tree, image, modules, script string) error {
 		return err
 	}
 	in := func(name string) string { return filepath.Join(tree, name) }
-	for _, argv := range [][]string{
+	argvs := [][]string{
 		{"cp", "--archive", base, tree},
 		{"cp", "--archive", filepath.Join(product, "product") + "/.", tree},
 		{"mkdir", "-p", in("usr/lib/modules"), filepath.Dir(in(fixtureTarball))},
 		{"cp", "--archive", modules, in("usr/lib/modules/")},
 		{"cp", tarball, in(fixtureTarball)},
 		{"cp", filepath.Join(product, fixtureBinary), in(pluginDirectory)},
-	} {
+	}
+	for name, from := range vm.Files {
+		argvs = append(argvs, []string{"cp", "--sparse=always", from, in(name)})
+	}
+	for _, argv := range argvs {
 		if out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
 		}
 	}
 	wants := in("etc/systemd/system/graphical.target.wants")
-	script = "nspawn-build plugin-lock " + pluginDirectory + " || exit\n" + script
+	script := "nspawn-build plugin-lock " + pluginDirectory + " || exit\n" + vm.Script
 	err = errors.Join(
 		os.WriteFile(in("root/payload.sh"), []byte(script), 0o600),
 		os.WriteFile(in("etc/systemd/system/payload.service"), []byte(payloadUnit), 0o644),
