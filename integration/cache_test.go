@@ -228,7 +228,7 @@ func TestOnBtrfsAMachineIsASnapshotOfTheCache(t *testing.T) {
 	}
 	m := create(t, h, box...)
 	checkMachine(t, h, m)
-	if got := h.MustRun(t, "sh", "-c", "ls "+rootsDirectory+"/*/ && stat -c %i "+rootsDirectory+"/*/tree "+m.Tree); got != "entry\ntree\n256\n256\n" {
+	if got := h.MustRun(t, "sh", "-c", "ls "+rootsDirectory+"/[0-9a-f]*/ && stat -c %i "+rootsDirectory+"/[0-9a-f]*/tree "+m.Tree); got != "entry\ntree\n256\n256\n" {
 		t.Errorf("it is kept as\n%s", got)
 	}
 	destroy(t, h, "box")

@@ -16,6 +16,7 @@
 package rootcache
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -97,7 +98,7 @@ func private(info os.FileInfo) bool {
 }
 
 // prepare makes the directory, and removes what killed processes left in it.
-func (c *Cache) prepare() error {
+func (c *Cache) prepare(ctx context.Context) error {
 	// Others of the program's caches are beside it, and not secret.
 	if err := os.MkdirAll(filepath.Dir(c.dir), 0o755); err != nil { //nolint:gosec // see above
 		return err
@@ -108,7 +109,7 @@ func (c *Cache) prepare() error {
 	if err := c.look(); err != nil {
 		return err
 	}
-	c.sweep()
+	c.sweep(ctx)
 	return nil
 }
 

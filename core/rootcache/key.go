@@ -84,7 +84,7 @@ func (k Key) Digest() string {
 	return digest(b)
 }
 
-// Distro, Release and Arch are what the key's request says.
+// Distro is what the key's request says.
 func (k Key) Distro() string { return k.Request["distro"] }
 
 // Release is empty for a distribution that has none.

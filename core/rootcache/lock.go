@@ -19,7 +19,7 @@ const locks = "locks"
 // once. It waits until ctx is done; waiting is called once, when it has to. The
 // lock ends with the process that holds it.
 func (c *Cache) Lock(ctx context.Context, k Key, waiting func()) (release func() error, err error) {
-	if err := c.prepare(); err != nil {
+	if err := c.prepare(ctx); err != nil {
 		return nil, err
 	}
 	path := c.path(locks, k.Digest())

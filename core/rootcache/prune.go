@@ -69,7 +69,7 @@ func (c *Cache) Prune(ctx context.Context, o PruneOptions) ([]Entry, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	c.sweep()
+	c.sweep(ctx)
 	return c.prune(ctx, o, "")
 }
 
@@ -147,7 +147,7 @@ func (c *Cache) remove(ctx context.Context, name string) error {
 
 // sweep removes hidden directories that nobody holds: those who made them were
 // killed.
-func (c *Cache) sweep() {
+func (c *Cache) sweep(ctx context.Context) {
 	c.sweepLocks()
 	names, err := os.ReadDir(c.dir)
 	if err != nil {
@@ -164,7 +164,7 @@ func (c *Cache) sweep() {
 		}
 		if hold(dir, unix.LOCK_EX) && still(dir, path) {
 			// Whatever keeps it from going does not keep anybody from working.
-			_ = discardRoot(context.Background(), path)
+			_ = discardRoot(ctx, path)
 		}
 		_ = dir.Close()
 	}

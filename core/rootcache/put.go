@@ -37,7 +37,7 @@ func (c *Cache) fill(ctx context.Context, e Entry, with func(dir string, to *kep
 	if err := e.Key.check(); err != nil {
 		return Entry{}, err
 	}
-	if err := c.prepare(); err != nil {
+	if err := c.prepare(ctx); err != nil {
 		return Entry{}, err
 	}
 	hidden, lock, err := c.hidden()

@@ -31,7 +31,7 @@ func TestASealTellsAChangeAndNothingElse(t *testing.T) {
 	same := func(after string) {
 		t.Helper()
 		sealed := open(t, kept)
-		defer sealed.Close()
+		defer sealed.Close() //nolint:errcheck // only read from
 		if now, err := sealed.Seal(); err != nil || now != seal {
 			t.Errorf("after %s the seal %+v is %+v, %v", after, seal, now, err)
 		}

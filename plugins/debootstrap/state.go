@@ -72,7 +72,7 @@ func (j *job) holdings(ctx context.Context, h host) (map[string]string, error) {
 			}
 		}
 		if strings.HasPrefix(a.uri, "ftp:") || strings.HasPrefix(a.security, "ftp:") {
-			return nil, nil
+			return map[string]string{}, nil
 		}
 		c := indexes.NewClient(proxy)
 		var state map[string]string
