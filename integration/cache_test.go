@@ -80,8 +80,7 @@ func TestTheSameMachineIsMadeAgainOfTheCache(t *testing.T) {
 			if !second.Cache.Hit || second.Cache.Key != first.Cache.Key || second.Cache.Tree != first.Cache.Tree {
 				t.Errorf("the second says %+v, the first %+v", second.Cache, first.Cache)
 			}
-			var m created
-			m = create(t, h, fixture("box", "--memory-max", "1G", "--label", "a=b")...)
+			m := create(t, h, fixture("box", "--memory-max", "1G", "--label", "a=b")...)
 			checkMachine(t, h, m)
 			twin := create(t, h, fixture("twin")...)
 			checkMachine(t, h, twin)
