@@ -71,6 +71,7 @@ func newApp(s streams) *app {
 			a.logsCommand(),
 			a.destroyCommand(),
 			a.removeCommand(),
+			a.cacheCommand(),
 			a.doctorCommand(),
 			a.exportCommand(),
 			a.pluginCommand(),

@@ -139,7 +139,7 @@ func (a *app) clone(ctx *cli.Context) error {
 			return err
 		}
 		res := outlook(out)
-		return a.result(ctx, res, func() { a.printPlan("", res) })
+		return a.result(ctx, res, func() { a.printPlan(ctx, "", res) })
 	}
 	start := time.Now()
 	out, err := house.Clone(ctx.Context, c)
@@ -155,7 +155,7 @@ func (a *app) clone(ctx *cli.Context) error {
 		if out.Changed {
 			a.printf("%s is a clone of %s, made by %s; it lets in %s\n", m.Name, c.Origin, res.Way, res.Access)
 		}
-		a.printCreated(res.created)
+		a.printCreated(ctx, res.created)
 	})
 }
 

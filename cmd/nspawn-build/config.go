@@ -16,7 +16,7 @@ import (
 )
 
 // configPath is where a host's defaults are. Its keys are the names of flags,
-// and "pool". What the environment and the command line say wins.
+// "pool" and "cache-max-size". What the environment and the command line say wins.
 const configPath = "/etc/nspawn-build/config.yaml"
 
 const (
@@ -71,8 +71,8 @@ func parseConfig(data []byte) (config, error) {
 // configKeys are the flags that have a variable too: those that make sense as
 // a default.
 func configKeys() []string {
-	keys := []string{poolKey}
-	for _, f := range append(append(specFlags(), logFlags()...), outputFlag()) {
+	keys := []string{poolKey, maxSizeKey}
+	for _, f := range append(slices.Concat(specFlags(), cacheFlags(), logFlags()), outputFlag()) {
 		if takesDefault(f) {
 			keys = append(keys, f.Names()[0])
 		}

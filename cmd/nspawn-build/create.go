@@ -26,7 +26,7 @@ func (a *app) createCommand() *cli.Command {
 			"--distro debian mycontainer. Calling it again changes nothing, or brings the machine\n" +
 			"back to what was asked for.\n\n" +
 			"With --file the machines are described in a file; names then choose some of them.",
-		Flags: append(append(specFlags(), fileFlags()...),
+		Flags: append(slices.Concat(specFlags(), fileFlags(), cacheFlags()),
 			&cli.BoolFlag{Name: "fail-fast", Usage: "end the other machines of a file when one fails"},
 			&cli.BoolFlag{Name: "restart", Usage: "restart a machine that has changes waiting for it"},
 			&cli.BoolFlag{Name: "print-schema", Usage: "print the JSON Schema of spec files, and do nothing else"},

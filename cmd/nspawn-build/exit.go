@@ -15,6 +15,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
 	"github.com/nspawn-build/nspawn-build/core/readiness"
+	"github.com/nspawn-build/nspawn-build/core/rootcache"
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/spec"
@@ -160,6 +161,14 @@ func judgeHost(err error) (verdict, bool) {
 	}
 	if errors.Is(err, still.ErrCannot) {
 		return verdict{exitHost, "stop the machine, then clone it"}, true
+	}
+	var offline *stages.OfflineError
+	if errors.As(err, &offline) {
+		return verdict{exitHost, offline.Hint()}, true
+	}
+	var unsafe *rootcache.UnsafeError
+	if errors.As(err, &unsafe) {
+		return verdict{exitHost, unsafe.Hint()}, true
 	}
 	var refused *pluginhost.RefusedError
 	if errors.As(err, &refused) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/spec"
+	"github.com/nspawn-build/nspawn-build/core/stages"
 )
 
 // created is the result of create for one machine.
@@ -34,6 +35,8 @@ type created struct {
 	Applied      []spec.Difference `json:"applied,omitempty"`
 	NeedsRestart []string          `json:"needsRestart,omitempty"`
 	Restarted    bool              `json:"restarted,omitempty"`
+	// Cache is what the cache of trees had to do with it.
+	Cache *stages.CacheUse `json:"cache,omitempty"`
 	// Problem and Exit are why it was not made; of a list only.
 	Problem string `json:"problem,omitempty"`
 	Exit    int    `json:"exit,omitempty"`
@@ -54,7 +57,7 @@ func (a *app) create(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	house, err := a.house()
+	house, err := a.cachingHouse(ctx)
 	if err != nil {
 		return err
 	}
@@ -71,7 +74,7 @@ func (a *app) create(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.result(ctx, res, func() { a.printCreated(res) })
+	return a.result(ctx, res, func() { a.printCreated(ctx, res) })
 }
 
 func createOne(ctx context.Context, house *machines.House, w wish) (created, error) {
@@ -89,7 +92,7 @@ func outcome(out machines.Outcome, run spec.Run, secret spec.Secret, keyFiles []
 	res := created{
 		Name: m.Name, Changed: out.Changed, Distro: m.Spec.Distro, Release: release(m), Driver: m.Driver,
 		Address: address(m), SSH: sshLine(keyFiles, m), Tree: m.Tree.Path,
-		Applied: out.Applied, NeedsRestart: out.Waiting, Restarted: out.Restarted, booted: run.Boot,
+		Applied: out.Applied, NeedsRestart: out.Waiting, Restarted: out.Restarted, Cache: out.Cache, booted: run.Boot,
 	}
 	if out.PasswordSet && m.Spec.Access.Password == spec.PasswordGenerated {
 		res.Password = secret.Reveal()
@@ -110,7 +113,7 @@ func outcome(out machines.Outcome, run spec.Run, secret spec.Secret, keyFiles []
 	return res
 }
 
-func (a *app) printCreated(res created) {
+func (a *app) printCreated(ctx *cli.Context, res created) {
 	switch {
 	case len(res.Applied) > 0:
 		a.printf("%s is changed: %s\n", res.Name, strings.Join(keysIn(res.Applied), ", "))
@@ -130,6 +133,11 @@ func (a *app) printCreated(res created) {
 		a.printf("  address   %s\n", res.Address)
 	}
 	a.printf("  tree      %s\n", res.Tree)
+	if res.Cache != nil && ctx.Bool("explain-cache") {
+		a.cacheExplained(res.Cache)
+	} else if res.Cache != nil && res.Cache.Hit {
+		a.printf("  cache     %s\n", res.Cache.Reason)
+	}
 	if res.times != "" {
 		a.printf("  time      %s\n", res.times)
 	}

@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/spec"
+	"github.com/nspawn-build/nspawn-build/core/stages"
 )
 
 func (a *app) planCommand() *cli.Command {
@@ -16,13 +19,13 @@ func (a *app) planCommand() *cli.Command {
 		Name:      "plan",
 		Usage:     "say what create would do, and touch nothing",
 		ArgsUsage: "NAME",
-		Flags:     append(append(specFlags(), fileFlags()...), outputFlag()),
+		Flags:     append(slices.Concat(specFlags(), fileFlags(), cacheFlags()), outputFlag()),
 		Action: func(ctx *cli.Context) error {
 			all, list, err := a.wishes(ctx)
 			if err != nil {
 				return err
 			}
-			house, err := a.house()
+			house, err := a.cachingHouse(ctx)
 			if err != nil {
 				return err
 			}
@@ -41,6 +44,8 @@ type planned struct {
 	Amended []amended `json:"amended,omitempty"`
 	Problem string    `json:"problem,omitempty"`
 	Exit    int       `json:"exit,omitempty"`
+	// Cache is what is kept of such a tree; not said of a machine that exists.
+	Cache *stages.CacheUse `json:"cache,omitempty"`
 }
 
 // amended is one field with what it takes to change it: "live" or "restart".
@@ -59,7 +64,7 @@ func planOne(ctx context.Context, house *machines.House, w wish) (planned, error
 }
 
 func outlook(out machines.Outlook) planned {
-	res := planned{Name: out.Machine.Name, Address: address(out.Machine), Tree: out.Machine.Tree.Path, Stages: out.Stages}
+	res := planned{Name: out.Machine.Name, Address: address(out.Machine), Tree: out.Machine.Tree.Path, Stages: out.Stages, Cache: out.Cache}
 	for _, d := range out.Differences {
 		res.Amended = append(res.Amended, amended{d, d.Key(), d.Change()})
 	}
@@ -73,7 +78,7 @@ func (a *app) showPlans(ctx *cli.Context, house *machines.House, all []wish, lis
 		if err != nil {
 			return err
 		}
-		return a.result(ctx, res, func() { a.printPlan("", res) })
+		return a.result(ctx, res, func() { a.printPlan(ctx, "", res) })
 	}
 	names := make([]string, len(all))
 	for i, w := range all {
@@ -91,14 +96,14 @@ func (a *app) showPlans(ctx *cli.Context, house *machines.House, all []wish, lis
 	err := a.result(ctx, results, func() {
 		for _, res := range results {
 			if res.Problem == "" {
-				a.printPlan(res.Name+": ", res)
+				a.printPlan(ctx, res.Name+": ", res)
 			}
 		}
 	})
 	return several(append(errs, err)...)
 }
 
-func (a *app) printPlan(before string, res planned) {
+func (a *app) printPlan(ctx *cli.Context, before string, res planned) {
 	count := len(res.Amended)
 	for _, d := range res.Amended {
 		effect := "at once"
@@ -119,5 +124,11 @@ func (a *app) printPlan(before string, res planned) {
 	}
 	if count == 0 {
 		a.printf("%s is there already, as asked for: nothing would be changed\n", res.Name)
+	}
+	if ctx.Bool("explain-cache") {
+		if before != "" {
+			a.printf("%s\n", strings.TrimSuffix(before, " "))
+		}
+		a.cacheExplained(res.Cache)
 	}
 }

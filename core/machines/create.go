@@ -46,6 +46,8 @@ type Outcome struct {
 	// spec file.
 	Waiting   []string
 	Restarted bool
+	// Cache is what the cache of trees had to do with it; nil when nothing.
+	Cache *stages.CacheUse
 }
 
 // undoTimeout bounds what is taken back after a failure: stopping a machine
@@ -122,6 +124,7 @@ func (h *House) Create(ctx context.Context, w Wanted) (out Outcome, err error) {
 	if err != nil {
 		return out, err
 	}
+	out.Cache = made.cacheUse()
 	if out.Applied = made.differences; len(out.Applied) > 0 {
 		if err := journal.Record(amendEntry, pipeline.Done); err != nil {
 			return out, err
@@ -170,6 +173,8 @@ type Outlook struct {
 	Stages  []pipeline.Planned
 	// Differences are those between a machine that exists and what is wanted.
 	Differences []spec.Difference
+	// Cache is what the cache of trees has; nil when it would not be asked.
+	Cache *stages.CacheUse
 }
 
 // Plan says what Create would do, and touches nothing.
@@ -192,7 +197,7 @@ func (h *House) Plan(ctx context.Context, w Wanted) (_ Outlook, err error) {
 	if err == nil && rec.Machine().Complete {
 		err = passwordDiffers(rec.Machine(), plan)
 	}
-	return Outlook{rec.Machine(), plan, made.differences}, err
+	return Outlook{rec.Machine(), plan, made.differences, made.cacheUse()}, err
 }
 
 // prepare finds the record of the machine or drafts one, and asks the plugin

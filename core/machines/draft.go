@@ -58,7 +58,11 @@ func (h *House) askPlugin(ctx context.Context, s spec.Spec) (_ stages.Origin, er
 		h.Tell(pipeline.Event{Stage: stages.NameBootstrap, Kind: pipeline.Warning, Text: d.Field + ": " + d.Message, Hint: d.Hint})
 	}
 	origin := &stages.FromPlugin{
-		Request: answer.Resolved, Cache: filepath.Join(CacheDir, "packages", listing.Name), Tell: h.Tell,
+		Request: answer.Resolved, Cache: filepath.Join(PackagesDir, listing.Name), Tell: h.Tell,
+	}
+	cached, after, err := h.Caching.Of(ctx, session, listing.Name, listing.SHA256, origin)
+	if err != nil {
+		return nil, err
 	}
 	origin.Run = func(ctx context.Context, req sdk.Request, report sdk.Reporter) (facts sdk.Facts, err error) {
 		grants := pluginhost.Grants{
@@ -69,9 +73,12 @@ func (h *House) askPlugin(ctx context.Context, s spec.Spec) (_ stages.Origin, er
 			return sdk.Facts{}, err
 		}
 		defer func() { err = errors.Join(err, session.Close()) }()
-		return session.Bootstrap(ctx, req, report)
+		if facts, err = session.Bootstrap(ctx, req, report); err == nil {
+			after(ctx, session)
+		}
+		return facts, err
 	}
-	return origin, nil
+	return cached, nil
 }
 
 // readable are the files that a request names and that a plugin must be able to

@@ -41,6 +41,8 @@ type House struct {
 	Tell    pipeline.Observer
 	// Turn bounds how many bootstraps run at once; nil when only one is made.
 	Turn pipeline.Turn
+	// Caching is how bootstrapped trees are kept and used again.
+	Caching stages.Caching
 }
 
 // HostError says that the host lacks something, and what to do about it.

@@ -32,7 +32,10 @@ func makeRoot(path string) error {
 	}
 	// Where subvolumes are forbidden, or out of quota, a directory will do.
 	if on.Type != unix.BTRFS_SUPER_MAGIC || makeSubvolume(parent, base) != nil {
-		if err := unix.Mkdirat(int(parent.Fd()), base, 0o755); err != nil {
+		undo := spread(parent)
+		err := unix.Mkdirat(int(parent.Fd()), base, 0o755)
+		undo()
+		if err != nil {
 			return err
 		}
 	}

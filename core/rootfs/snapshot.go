@@ -29,9 +29,11 @@ type subvolName struct {
 }
 
 type snapshotName struct {
-	fd   int64     // of what is snapshotted
-	_    [6]uint64 // a transaction's number, flags, and nothing
-	name [4040]byte
+	fd    int64  // of what is snapshotted
+	_     uint64 // a transaction's number
+	flags uint64
+	_     [4]uint64
+	name  [4040]byte
 }
 
 type inoPath struct {
@@ -59,8 +61,8 @@ func makeSubvolume(parent *os.File, name string) error {
 	return ioctl(parent, ioctlSubvolCreate, &arg)
 }
 
-func makeSnapshot(source, parent *os.File, name string) error {
-	arg := snapshotName{fd: int64(source.Fd())}
+func makeSnapshot(source, parent *os.File, name string, flags uint64) error {
+	arg := snapshotName{fd: int64(source.Fd()), flags: flags}
 	copy(arg.name[:len(arg.name)-1], name)
 	return ioctl(parent, ioctlSnapCreate, &arg)
 }
@@ -109,7 +111,7 @@ func snapshotTree(ctx context.Context, source, parent *os.File, name string) (bo
 	if is, err := isSubvolume(source, st.Ino); err != nil || !is {
 		return false, err
 	}
-	if makeSnapshot(source, parent, name) != nil {
+	if makeSnapshot(source, parent, name, 0) != nil {
 		return false, nil // on another file system, say, or a swap file is in it
 	}
 	copied, err := openAt(parent, name, unix.O_RDONLY|unix.O_DIRECTORY)

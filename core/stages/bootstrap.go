@@ -92,7 +92,8 @@ func (b *Bootstrap) Apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	root := filepath.Join(staging, "root")
+	// Where on the disk ext4 puts the tree, it makes out by the name.
+	root := filepath.Join(staging, "root-"+rand.Text())
 	facts, err := b.Origin.Make(ctx, b.Record, root, filepath.Join(staging, "work"))
 	if err != nil {
 		return err

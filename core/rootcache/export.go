@@ -1,0 +1,109 @@
+package rootcache
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/nspawn-build/nspawn-build/core/archive"
+	"github.com/nspawn-build/nspawn-build/core/rootfs"
+)
+
+// Export writes the tree of an entry as an archive, zstd in tar. The same tree
+// gives the same bytes, wherever it is kept and however. They are checked while
+// they are written: after an error what was written is to be thrown away.
+func (c *Cache) Export(ctx context.Context, digest string, w io.Writer) error {
+	r, err := c.open(digest)
+	if err != nil {
+		return fmt.Errorf("export the cached tree %s: %w", digest, err)
+	}
+	err = errors.Join(r.export(ctx, w), r.close())
+	var bad *damagedError
+	if errors.As(err, &bad) {
+		c.discard(ctx, digest, bad)
+	}
+	if err != nil {
+		return fmt.Errorf("export the cached tree %s: %w", digest, err)
+	}
+	return nil
+}
+
+func (r *reading) export(ctx context.Context, w io.Writer) error {
+	if r.Blob != nil {
+		f, err := openFile(r.dir, blobFile)
+		if err != nil {
+			return damaged("%v", err)
+		}
+		defer f.Close()
+		sum := sha256.New()
+		if _, err := io.Copy(io.MultiWriter(w, sum), f); err != nil {
+			return err
+		}
+		if hex.EncodeToString(sum.Sum(nil)) != r.Blob.SHA256 {
+			return damaged("its archive is not what was written")
+		}
+		return nil
+	}
+	tree, err := rootfs.Open(filepath.Join(r.path, snapshot))
+	if err != nil {
+		return damaged("%v", err)
+	}
+	defer tree.Close() //nolint:errcheck // only read from
+	if err := r.sealed(tree); err != nil {
+		return err
+	}
+	plain := counter{hash: sha256.New()}
+	err = compress(w, &plain, func(w io.Writer) error { return archive.Write(ctx, w, tree, archive.WriteOptions{}) })
+	if err != nil {
+		return err
+	}
+	if plain.digest() != r.Tree {
+		return damaged("its snapshot is not what was kept")
+	}
+	return nil
+}
+
+// Import keeps what Export wrote, of an entry that another cache had; its Tree
+// says what must be in there. The lock of its key is held.
+func (c *Cache) Import(ctx context.Context, e Entry, r io.Reader) error {
+	if e.Key.Digest() != e.Digest || !nameForm.MatchString(e.Tree) {
+		return errors.New("what is said of the tree to import does not fit together")
+	}
+	_, err := c.fill(ctx, e, func(dir string, to *kept) error { return keepImported(ctx, dir, r, to) })
+	if err != nil {
+		return fmt.Errorf("import a tree into the cache: %w", err)
+	}
+	return nil
+}
+
+// keepImported extracts what is imported, which finds out whether it is sound,
+// and keeps what came of it as a tree that was made here.
+func keepImported(ctx context.Context, dir string, r io.Reader, to *kept) error {
+	wanted, staging := to.Tree, filepath.Join(dir, "staging")
+	if err := rootfs.MakeRoot(staging); err != nil {
+		return err
+	}
+	if err := unpack(ctx, r, staging, archive.DefaultMaxBytes-1); err != nil {
+		return err
+	}
+	tree, err := rootfs.Open(staging)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(keep(ctx, dir, tree, to), tree.Close(), discardRoot(ctx, staging))
+	if err == nil && to.Tree != wanted {
+		err = fmt.Errorf("it is of the tree %s, and was said to be %s", to.Tree, wanted)
+	}
+	return err
+}
+
+// Has tells whether there is an entry of a digest, unchecked.
+func (c *Cache) Has(digest string) bool {
+	_, err := os.Lstat(c.path(digest, metaFile))
+	return err == nil
+}
