@@ -17,7 +17,9 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
 )
 
-func mknodBlock(name string) error { return unix.Mknod(name, unix.S_IFBLK|0o600, int(unix.Mkdev(8, 0))) }
+func mknodBlock(name string) error {
+	return unix.Mknod(name, unix.S_IFBLK|0o600, int(unix.Mkdev(8, 0)))
+}
 
 // tarOf is a stream of these entries; a file holds "payload".
 func tarOf(t testing.TB, headers ...tar.Header) *bytes.Buffer {
