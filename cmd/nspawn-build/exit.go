@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nspawn-build/nspawn-build/core/customize"
 	"github.com/nspawn-build/nspawn-build/core/driver/still"
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
 	"github.com/nspawn-build/nspawn-build/core/inside"
@@ -192,6 +193,10 @@ func judgeReadiness(err error) (verdict, bool) {
 }
 
 func judgeStage(err error) (verdict, bool) {
+	var inTree *customize.Error
+	if errors.As(err, &inTree) {
+		return verdict{exitConfigure, inTree.Hint()}, true // whatever stage it was a hook of
+	}
 	var failed *pipeline.Error
 	if !errors.As(err, &failed) {
 		return verdict{}, false
@@ -289,7 +294,10 @@ func (a *app) detail(err error) {
 	var failure *sdk.Failure
 	var notReady *readiness.Error
 	var died *pluginhost.DiedError
+	var inTree *customize.Error
 	switch {
+	case errors.As(err, &inTree):
+		lines = inTree.Tail
 	case errors.As(err, &died):
 		lines = died.Tail
 	case errors.As(err, &failure):

@@ -152,3 +152,24 @@ func (b *build) customize(in Input) {
 		b.note(&FieldError{"customize.network", "", "lets scripts and hooks use the network, and there is neither", "give a --script or a --hook, or leave it out"})
 	}
 }
+
+// Taken is what a customisation took from the host: a file or a tree, by what
+// it was like.
+type Taken struct {
+	Field  string `json:"field"` // of the form on disk: "customize.scripts"
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+}
+
+// DiffTaken lists what is not as it was, for the same customisation.
+func DiffTaken(before, after []Taken) []Difference {
+	var out []Difference
+	for i := range min(len(before), len(after)) {
+		if a, b := before[i], after[i]; a.Path == b.Path && a.SHA256 != b.SHA256 {
+			const shown = 12
+			short := func(s string) string { return "sha256 " + s[:min(shown, len(s))] }
+			out = append(out, Difference{a.Field + "." + a.Path, short(a.SHA256), short(b.SHA256)})
+		}
+	}
+	return out
+}
