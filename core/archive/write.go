@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
 )
@@ -17,6 +19,13 @@ type WriteOptions struct {
 	Epoch time.Time
 	// Leave names directories whose content is left out.
 	Leave []string
+	// Xattr may change an extended attribute, or leave it out, for whoever
+	// wants it in another form; nil leaves all as they are.
+	Xattr func(name, value string) (as string, keep bool)
+	// GNULinks has GNU's form for links whose target is too long for ustar's or
+	// not in ASCII. It is for sqfstar, which up to 4.5.1 takes the slashes and dots
+	// from the beginning of those in PAX's form.
+	GNULinks bool
 	// Progress is told how many entries have been written; nil for nobody.
 	Progress func(files uint64)
 }
@@ -69,6 +78,9 @@ func (p *packer) entry(e rootfs.Entry) error {
 		}
 	case rootfs.Symlink:
 		h.Linkname = e.Target
+		if p.GNULinks && needsPAX(e.Target) {
+			h.Format = tar.FormatGNU
+		}
 	case rootfs.File:
 		h.Size = e.Size
 	default:
@@ -83,7 +95,13 @@ func (p *packer) entry(e rootfs.Entry) error {
 	if len(e.Xattrs) > 0 {
 		h.PAXRecords = make(map[string]string, len(e.Xattrs))
 		for name, value := range e.Xattrs {
-			h.PAXRecords[xattrPrefix+name] = value
+			keep := true
+			if p.Xattr != nil {
+				value, keep = p.Xattr(name, value)
+			}
+			if keep {
+				h.PAXRecords[xattrPrefix+name] = value
+			}
 		}
 	}
 	// What is nearly all hole would be written, and read, for hours.
@@ -111,4 +129,11 @@ func (p *packer) time(at time.Time) time.Time {
 		return p.Epoch
 	}
 	return at
+}
+
+// needsPAX tells whether a target has no place in the header that all forms of
+// tar have.
+func needsPAX(target string) bool {
+	const room = 100
+	return len(target) > room || strings.ContainsFunc(target, func(r rune) bool { return r >= utf8.RuneSelf })
 }

@@ -35,8 +35,10 @@ func (t *Tree) visit(ctx context.Context, leave []string, visit func(Entry) erro
 	}
 	defer root.Close()
 	doNotTouch(root)
-	if err := refuseMounts(root); err != nil {
-		return err
+	if !t.alone {
+		if err := refuseMounts(root); err != nil {
+			return err
+		}
 	}
 	v := &visitor{leave: map[place]bool{}, seen: map[linkKey]string{}, visit: visit}
 	at, err := where(root)

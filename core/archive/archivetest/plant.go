@@ -40,7 +40,7 @@ func Plant(t testing.TB, root string, seed uint64) {
 	for to, from := range links {
 		check(t, os.Link(filepath.Join(root, from), filepath.Join(root, to)))
 	}
-	check(t, os.Chmod(filepath.Join(root, "tmp"), 0o1777))
+	check(t, os.Chmod(filepath.Join(root, "tmp"), 0o777|os.ModeSticky))
 	check(t, os.Chown(filepath.Join(root, "var/empty"), 101, 65534))
 	check(t, unix.Setxattr(filepath.Join(root, "var"), "user.on.a.directory", []byte("x\x00y"), 0))
 	settle(t, root)
@@ -91,14 +91,14 @@ func plants() map[string]func(string) error {
 		"usr/share/new\nline\\ \"q\" ": file("odd\n", 0o644),
 		"usr/share/-rf":                file("no option\n", 0o644),
 		"usr/share/#comment":           file("no comment\n", 0o644),
-		"usr/" + strings.Repeat("d", 200) + "/" + strings.Repeat("n", 255): file("long\n", 0o644),
+		"usr/" + strings.Repeat("d", 200) + "/" + strings.Repeat("n", 254): file("long\n", 0o644),
 		"bin":              link("usr/bin"),
 		"etc/resolv.conf":  link("/run/systemd/resolve/stub-resolv.conf"),
 		"etc/up":           link("../../../../../../etc/shadow"),
 		"etc/long":         link("/" + strings.Repeat("l/", 200)),
 		"usr/bin/ping":     withAttributes("security.capability", capability),
 		"usr/lib/labelled": withAttributes("user.zz", "last", "user.a", "first", "user.middle", strings.Repeat("m", 300), "trusted.t", "1"),
-		"var/fifo":         func(n string) error { return unix.Mkfifo(n, 0o620) },
+		"var/fifo":         func(n string) error { return join(unix.Mkfifo(n, 0o600), os.Chmod(n, 0o620)) },
 	}
 	for name, number := range map[string][2]uint32{"null": {1, 3}, "tty": {5, 0}} {
 		all["dev/"+name] = func(n string) error {
