@@ -19,6 +19,9 @@ type WriteOptions struct {
 	Epoch time.Time
 	// Leave names directories whose content is left out.
 	Leave []string
+	// Skip names entries that are not written, and must have nothing below them;
+	// nil for none.
+	Skip func(name string) bool
 	// Xattr may change an extended attribute, or leave it out, for whoever
 	// wants it in another form; nil leaves all as they are.
 	Xattr func(name, value string) (as string, keep bool)
@@ -66,6 +69,9 @@ var typeflags = map[rootfs.Kind]byte{
 }
 
 func (p *packer) entry(e rootfs.Entry) error {
+	if p.Skip != nil && p.Skip(e.Name) {
+		return nil
+	}
 	h := &tar.Header{
 		Format: tar.FormatPAX, Typeflag: typeflags[e.Kind], Name: "./" + e.Name,
 		Mode: int64(e.Mode), Uid: e.UID, Gid: e.GID, ModTime: p.time(e.ModTime),

@@ -54,16 +54,22 @@ func unpack(ctx context.Context, path string, f Format, root string) (err error)
 		if err != nil {
 			return err
 		}
-		return errors.Join(fromTree(ctx, t, extract), t.Close())
+		return errors.Join(fromTree(ctx, t, archive.WriteOptions{}, extract), t.Close())
 	case Squashfs, Erofs, Raw:
 		t, err := openDisk(path, f)
 		if err != nil {
 			return err
 		}
-		return errors.Join(fromTree(ctx, t, extract), t.Close())
+		o := archive.WriteOptions{}
+		if f == Raw { // ext4 has it, whatever is in there
+			o.Leave, o.Skip = []string{lostFound}, func(name string) bool { return name == lostFound }
+		}
+		return errors.Join(fromTree(ctx, t, o, extract), t.Close())
 	}
 	return fmt.Errorf("it is not a format: there are %s", joined(Formats()))
 }
+
+const lostFound = "lost+found"
 
 func removeTree(root string) error {
 	t, err := rootfs.Open(root)
@@ -90,8 +96,8 @@ func fromTar(path string, c archive.Compression, extract func(io.Reader) error) 
 	return errors.Join(extract(r), r.Close())
 }
 
-func fromTree(ctx context.Context, t *rootfs.Tree, extract func(io.Reader) error) error {
-	return feed(func(w io.Writer) error { return archive.Write(ctx, w, t, archive.WriteOptions{}) }, extract)
+func fromTree(ctx context.Context, t *rootfs.Tree, o archive.WriteOptions, extract func(io.Reader) error) error {
+	return feed(func(w io.Writer) error { return archive.Write(ctx, w, t, o) }, extract)
 }
 
 // fromOCI takes the only image of a layout. One of several layers becomes one
