@@ -25,7 +25,7 @@ chown 1234:1234 /opt/app/data
 
 func customized(name string, more ...string) []string {
 	return append([]string{
-		"--distro", "fixture", "--copy", "/srv/app:/opt/app", "--copy", "/srv/motd:/etc/", "--script", "/srv/setup.sh",
+		"nspawn-build", "--distro", "fixture", "--copy", "/srv/app:/opt/app", "--copy", "/srv/motd:/etc/", "--script", "/srv/setup.sh",
 		"--hook", "after:bootstrap:echo after-bootstrap >>/var/lib/order", "--hook", "before:password:echo before-password >>/var/lib/order",
 		"--hook", "after:network:echo after-network >>/var/lib/order",
 	}, append(more, name)...)
@@ -53,7 +53,7 @@ func TestATreeIsCustomisedOnceAndCannotReachTheHost(t *testing.T) {
 			h := installFixture(t, on.start(t, testhost.Options{}))
 			prepareSources(t, h)
 			before := h.Calm(t)
-			m := create(t, h, customized("box", "--directory", "/srv/machines", "--no-boot")...)
+			m := create(t, h, customized("box", "--no-boot")...)
 			for path, want := range map[string]string{
 				"/etc/motd": "welcome\n", "/var/lib/made-by-script": "once\n", "/opt/app/data": "data\n",
 				"/var/lib/order": "after-bootstrap\nbefore-password\nafter-network\n",
@@ -83,11 +83,11 @@ func TestATreeIsCustomisedOnceAndCannotReachTheHost(t *testing.T) {
 			if h.Exists(t, m.Tree+"/run/nspawn-build-script") {
 				t.Error("the script is left in the tree")
 			}
-			if again := create(t, h, customized("box", "--directory", "/srv/machines", "--no-boot")...); again.Changed {
+			if again := create(t, h, customized("box", "--no-boot")...); again.Changed {
 				t.Error("it was made again")
 			}
 			h.WriteFile(t, "/srv/setup.sh", prober+"echo more\n", "0644")
-			r := want(t, exitExists, h.Run(t, append([]string{"nspawn-build"}, customized("box", "--directory", "/srv/machines", "--no-boot")...)...))
+			r := want(t, exitExists, h.Run(t, customized("box", "--no-boot")...))
 			if !strings.Contains(r.Stderr, "differs in customize.scripts./srv/setup.sh: sha256 ") {
 				t.Errorf("it does not say what differs: %s", r)
 			}
@@ -103,7 +103,7 @@ func TestAScriptThatFailsIsShownAndUndone(t *testing.T) {
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
 	h.WriteFile(t, "/srv/bad.sh", "#!/bin/sh\necho the last words\nsleep 1000 &\nexit 7\n", "0755")
 	before := h.Calm(t, "/var/log/nspawn-build")
-	r := want(t, exitConfigure, h.Run(t, append([]string{"nspawn-build"}, fixture("box", "--script", "/srv/bad.sh")...)...))
+	r := want(t, exitConfigure, h.Run(t, fixture("box", "--script", "/srv/bad.sh")...))
 	for _, text := range []string{"it ended with status 7", "the last words", "/var/log/nspawn-build/box.customize.log"} {
 		if !strings.Contains(r.Stderr, text) {
 			t.Errorf("%q is not said: %s", text, r)
@@ -115,8 +115,8 @@ func TestAScriptThatFailsIsShownAndUndone(t *testing.T) {
 	if left := testhost.Diff(before, h.Calm(t, "/var/log/nspawn-build")); left != "" {
 		t.Errorf("it left this behind:\n%s", left)
 	}
-	want(t, exitUsage, h.Run(t, append([]string{"nspawn-build"}, fixture("box", "--script", "/srv/none.sh")...)...))
-	r = want(t, exitUsage, h.Run(t, append([]string{"nspawn-build"}, fixture("box", "--snapshot", "2026-11-01")...)...))
+	want(t, exitUsage, h.Run(t, fixture("box", "--script", "/srv/none.sh")...))
+	r = want(t, exitUsage, h.Run(t, fixture("box", "--snapshot", "2026-11-01")...))
 	if !strings.Contains(r.Stderr, "is not possible with the plugin fixture") || !strings.Contains(r.Stderr, "hint: leave --snapshot out") {
 		t.Errorf("%s", r)
 	}

@@ -51,6 +51,7 @@ func newApp(s streams) *app {
 			a.createCommand(),
 			a.cloneCommand(),
 			a.planCommand(),
+			a.imageCommand(),
 			a.listCommand(),
 			a.statusCommand(),
 			a.showCommand(),
