@@ -52,6 +52,7 @@ func newApp(s streams) *app {
 			a.cloneCommand(),
 			a.planCommand(),
 			a.imageCommand(),
+			a.diffCommand(),
 			a.listCommand(),
 			a.statusCommand(),
 			a.showCommand(),

@@ -198,7 +198,16 @@ func (b *build) withTree(f func(*rootfs.Tree) error) error {
 }
 
 func (b *build) normalize(ctx context.Context) error {
-	return b.withTree(func(tree *rootfs.Tree) error { return stages.Anonymize(ctx, tree) })
+	return b.withTree(func(tree *rootfs.Tree) error {
+		all, known, err := installed(tree)
+		if err != nil {
+			return err
+		}
+		if known {
+			b.packages = merged(all, b.packages)
+		}
+		return stages.Anonymize(ctx, tree)
+	})
 }
 
 func (b *build) time() time.Time {

@@ -163,7 +163,7 @@ func (h *House) Build(ctx context.Context, w Wanted) (res Result, err error) {
 	}
 	res.Distro, res.Release, res.Arch = b.request.Distro, b.request.Release, b.request.Architecture
 	if err := b.place.begin(ctx); err != nil {
-		return res, err
+		return res, errors.Join(err, b.place.remove(context.WithoutCancel(ctx)))
 	}
 	results, err := b.run(ctx)
 	for _, r := range results {

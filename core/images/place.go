@@ -71,6 +71,7 @@ func newPlace(w Wanted) (*place, error) {
 	if info, err := os.Stat(p.dir); err == nil && !info.IsDir() {
 		return nil, bad("is no directory", "name a directory, or give one --format")
 	}
+	p.hidden = filepath.Join(p.dir, p.prefix()+rand.Text())
 	return p, p.vacant()
 }
 
@@ -132,7 +133,6 @@ func (p *place) begin(ctx context.Context) error {
 	if err := p.sweep(ctx); err != nil {
 		return err
 	}
-	p.hidden = filepath.Join(p.dir, p.prefix()+rand.Text())
 	if err := os.Mkdir(p.hidden, 0o700); err != nil {
 		return err
 	}
@@ -296,8 +296,8 @@ func (p *place) log() string { return filepath.Join(p.dir, p.name+suffixLog) }
 // remove removes the hidden directory. The log of an image that could not be
 // made is put in the place of the image's.
 func (p *place) remove(ctx context.Context) error {
-	if p.hidden == "" {
-		return nil
+	if p.lock == nil {
+		return nil // it was not begun
 	}
 	if info, err := os.Stat(stages.CustomizeLog(p.logs(), p.name)); err == nil && info.Size() > 0 && !p.kept && p.log() != "" {
 		to := p.log()
@@ -306,10 +306,7 @@ func (p *place) remove(ctx context.Context) error {
 			p.madeDir = false
 		}
 	}
-	err := errors.Join(customize.Sweep(ctx, p.root(), machines.RuntimeDir), rootfs.RemoveTree(ctx, p.hidden, p.id))
-	if p.lock != nil {
-		err = errors.Join(err, p.lock.Close())
-	}
+	err := errors.Join(customize.Sweep(ctx, p.root(), machines.RuntimeDir), rootfs.RemoveTree(ctx, p.hidden, p.id), p.lock.Close())
 	if p.madeDir {
 		_ = os.Remove(p.dir) // what is not empty stays
 	}
