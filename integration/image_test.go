@@ -140,7 +140,50 @@ func TestTheSameImageIsTheSameWhereverAndWheneverItIsMade(t *testing.T) {
 			t.Errorf("x%s differs", suffix)
 		}
 	}
-	want(t, exitDone, h.Run(t, "nspawn-build", "diff", "/srv/one/x.tar", "/opt/two/x.squashfs"))
+	same := want(t, exitDone, h.Run(t, "nspawn-build", "diff", "/srv/one/x.tar", "/opt/two/x.tar"))
+	if !strings.Contains(same.Stdout, "the images are the same") {
+		t.Errorf("%s", same)
+	}
+	h.WriteFile(t, "/srv/motd2", "other\n", "0600")
+	build(t, h, exitDone, "nspawn-build", "image", "--base", "/srv/one/x.tar", "--copy", "/srv/motd2:/etc/motd", "--copy", "/srv/motd2:/etc/motd2", "-o", "/srv/y.tar.zst", "y")
+	r := want(t, exitExists, h.Run(t, "nspawn-build", "diff", "/srv/one/x.tar", "/srv/y.tar.zst", "--output", "json"))
+	var c struct {
+		Same     bool
+		Packages []any
+		Files    []struct {
+			Path string
+			What []string
+		}
+	}
+	if err := json.Unmarshal([]byte(r.Stdout), &c); err != nil {
+		t.Fatalf("%v: %s", err, r)
+	}
+	found := map[string]string{}
+	for _, f := range c.Files {
+		found[f.Path] = strings.Join(f.What, " ")
+	}
+	if c.Same || len(c.Packages) != 0 || found["/etc/motd2"] != "added" || found["/etc/motd"] != "mode size content" || len(found) != 2 {
+		t.Errorf("%v %v", c.Packages, found)
+	}
+}
+
+// What is imported boots, and has host keys from then on.
+func TestAnImageBootsAndMakesItsOwnHostKeys(t *testing.T) {
+	t.Parallel()
+	h := installFixture(t, testhost.Start(t, testhost.Options{}))
+	build(t, h, exitDone, image("x", "/srv/x.tar.gz")...)
+	h.MustRun(t, "machinectl", "import-tar", "/srv/x.tar.gz", "imported")
+	h.MustRun(t, "machinectl", "start", "imported")
+	t.Cleanup(func() { h.Run(t, "machinectl", "terminate", "imported") })
+	h.Eventually(t, 2*time.Minute, "systemctl", "--machine=imported", "is-active", "multi-user.target")
+	h.MustRun(t, "sh", "-c", "ls /var/lib/machines/imported/etc/ssh/ssh_host_ed25519_key")
+	if failed := h.MustRun(t, "systemctl", "--machine=imported", "list-units", "--failed", "--no-legend"); strings.TrimSpace(failed) != "" {
+		t.Errorf("these failed:\n%s", failed)
+	}
+	id := h.ReadFile(t, "/var/lib/machines/imported/etc/machine-id")
+	if len(strings.TrimSpace(id)) != 32 {
+		t.Errorf("its id is %q", id)
+	}
 }
 
 func TestAnImageThatCannotBeMadeLeavesItsLogAlone(t *testing.T) {
@@ -199,5 +242,25 @@ func TestAnImageThatCannotBeMadeLeavesItsLogAlone(t *testing.T) {
 		if r := want(t, exitUsage, h.Run(t, args...)); !strings.Contains(r.Stderr, text) || !strings.Contains(r.Stderr, "hint:") {
 			t.Errorf("%q is not said: %s", text, r)
 		}
+	}
+}
+
+// A script may use the distribution's own package manager, shut in as it is,
+// and what it installs is told.
+func TestADebianImageIsBootstrappedAndAScriptInstallsAPackage(t *testing.T) {
+	t.Parallel()
+	h := install(t, testhost.StartDirect(t, testhost.Options{Suite: "trixie"}))
+	h.WriteFile(t, "/srv/install.sh", "#!/bin/sh -eu\nexport DEBIAN_FRONTEND=noninteractive\napt-get update -q\napt-get install -q -y hello iputils-ping\ngetcap /usr/bin/ping || true\n", "0755")
+	b := build(t, h, exitDone, "nspawn-build", "image", "--distro", "debian", "--release", "trixie", "--source-date-epoch", "1700000000", "-o", "/srv/deb.tar.zst", "deb")
+	more := build(t, h, exitDone, "nspawn-build", "image", "--base", "/srv/deb.tar.zst", "--script", "/srv/install.sh", "--script-network", "-o", "/srv/more.tar.zst", "more")
+	if b.Packages < 50 || more.Packages <= b.Packages {
+		t.Errorf("%d packages, and with more of them %d", b.Packages, more.Packages)
+	}
+	r := want(t, exitExists, h.Run(t, "nspawn-build", "diff", "/srv/deb.tar.zst", "/srv/more.tar.zst"))
+	if !strings.Contains(r.Stdout, "package + hello ") || !strings.Contains(r.Stdout, "file + /usr/bin/hello") {
+		t.Errorf("%s", r)
+	}
+	if sbom := h.ReadFile(t, more.SBOM); !strings.Contains(sbom, `"pkg:deb/debian/hello@`) {
+		t.Error("the SBOM lacks what the script installed")
 	}
 }

@@ -19,6 +19,8 @@ func judgeImage(err error) (verdict, bool) {
 		return verdict{exitExists, "wait until it is done, or choose another name or --out"}, true
 	case errors.As(err, &unfit):
 		return verdict{exitBoot, "the lines above are of its journal; look into the image with --base"}, true
+	case errors.Is(err, image.ErrNoLoop):
+		return verdict{exitHost, "use a host that has loop devices, or an image that is a directory, a tar or an OCI layout"}, true
 	case errors.As(err, &missing):
 		return verdict{exitHost, missing.Hint()}, true
 	}

@@ -123,7 +123,7 @@ func walk(source string, show func(entry) error) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // it was read from
 	if info.IsDir() {
 		return walkDir(root, ".", show)
 	}

@@ -31,6 +31,7 @@ type build struct {
 	origin  stages.Origin
 	plugin  pluginhost.Listing
 	request sdk.Request
+	engine  string
 	base    *Base
 	taken   []spec.Taken
 	epoch   int64
@@ -79,7 +80,7 @@ func (h *House) prepare(ctx context.Context, w Wanted) (*build, error) {
 // fromPlugin asks the plugin, with the packages of the lock file if there is
 // one.
 func (b *build) fromPlugin(ctx context.Context) error {
-	more := machines.Beyond{}
+	more := machines.Beyond{Engine: true}
 	if b.Image.Lock != "" {
 		lock, err := readLock(b.Image.Lock)
 		if err != nil {
@@ -98,7 +99,7 @@ func (b *build) fromPlugin(ctx context.Context) error {
 	}
 	more.Epoch = b.epoch
 	asked, err := b.Machines.Ask(ctx, b.Spec, more)
-	b.origin, b.plugin, b.request = asked.Origin, asked.Plugin, asked.Request
+	b.origin, b.plugin, b.request, b.engine = asked.Origin, asked.Plugin, asked.Request, asked.Engine
 	return err
 }
 
@@ -257,7 +258,7 @@ func Digest(ctx context.Context, tree *rootfs.Tree, epoch time.Time) (string, er
 // verify has the first format that can be booted checked.
 func (b *build) verify(ctx context.Context) (err error) {
 	m := b.record.Machine()
-	b.report, err = b.House.Verify(ctx, b.artifacts[0], Verification{Name: b.Spec.Name, Checks: b.Image.Checks, Facts: *m.Facts, Secret: b.Secret})
+	b.report, err = b.Verify(ctx, b.artifacts[0], Verification{Name: b.Spec.Name, Checks: b.Image.Checks, Facts: *m.Facts, Secret: b.Secret})
 	if err == nil && !b.report.OK {
 		err = &VerifyError{b.report}
 	}

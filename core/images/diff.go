@@ -111,8 +111,14 @@ func (i Item) differs(o Item) []string {
 		name string
 		same bool
 	}{
-		{"type", i.Type == o.Type}, {"mode", i.Mode == o.Mode}, {"owner", i.Owner == o.Owner}, {"size", i.Size == o.Size},
-		{"content", i.SHA256 == o.SHA256}, {"target", i.Target == o.Target}, {"xattrs", i.Xattrs == o.Xattrs}, {"time", i.Time == o.Time},
+		{"type", i.Type == o.Type},
+		{"mode", i.Mode == o.Mode},
+		{"owner", i.Owner == o.Owner},
+		{"size", i.Size == o.Size},
+		{"content", i.SHA256 == o.SHA256},
+		{"target", i.Target == o.Target},
+		{"xattrs", i.Xattrs == o.Xattrs},
+		{"time", i.Time == o.Time},
 	} {
 		if !f.same {
 			what = append(what, f.name)
@@ -133,7 +139,7 @@ func look(ctx context.Context, path string, times bool, side *Side) (items map[s
 		if err != nil {
 			return nil, nil, err
 		}
-		defer func() { err = errors.Join(err, removeScratch(scratch)) }()
+		defer func() { err = errors.Join(err, removeScratch(context.WithoutCancel(ctx), scratch)) }()
 		root = filepath.Join(scratch, "root")
 		if err := image.Unpack(ctx, path, side.Format, root); err != nil {
 			return nil, nil, err
@@ -151,7 +157,7 @@ func look(ctx context.Context, path string, times bool, side *Side) (items map[s
 	return items, packages, err
 }
 
-func removeScratch(dir string) error {
+func removeScratch(ctx context.Context, dir string) error {
 	tree, err := rootfs.Open(dir)
 	if err != nil {
 		return err
@@ -160,7 +166,7 @@ func removeScratch(dir string) error {
 	if err := errors.Join(err, tree.Close()); err != nil {
 		return err
 	}
-	return rootfs.RemoveTree(context.Background(), dir, id)
+	return rootfs.RemoveTree(ctx, dir, id)
 }
 
 func packagesOf(path string, tree *rootfs.Tree, side *Side) ([]sdk.Package, error) {

@@ -89,7 +89,7 @@ func TestPackagesHaveTheirURLs(t *testing.T) {
 	}{
 		"pkg:rpm/fedora/bash@5.2-1.fc44?arch=x86_64&distro=fedora-44&epoch=1": {"dnf", map[string]string{"ID": "fedora", "VERSION_ID": "44"}, sdk.Package{Name: "bash", Version: "1:5.2-1.fc44", Architecture: "x86_64"}},
 		"pkg:alpm/arch/bash@5.2-1?arch=x86_64":                                {"pacman", map[string]string{"ID": "arch"}, sdk.Package{Name: "bash", Version: "5.2-1", Architecture: "x86_64"}},
-		"": {"apk", map[string]string{"ID": "alpine"}, sdk.Package{Name: "bash", Version: "5"}},
+		"":                                                                    {"apk", map[string]string{"ID": "alpine"}, sdk.Package{Name: "bash", Version: "5"}},
 	} {
 		if got := PURL(c.p, sdk.Facts{PackageManager: c.manager, OSRelease: c.os}); got != want {
 			t.Errorf("it is %q, want %q", got, want)

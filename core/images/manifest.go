@@ -31,6 +31,8 @@ type Manifest struct {
 	Created         string `json:"created,omitempty"` // only without an epoch
 	Tool            Maker  `json:"tool"`
 	Plugin          *Maker `json:"plugin,omitempty"`
+	// Engine is the program by which the plugin did it, where it says so.
+	Engine string `json:"engine,omitempty"`
 	// Base is the image that this one was made of, in place of a bootstrap.
 	Base    *Base  `json:"base,omitempty"`
 	Distro  string `json:"distro"`
@@ -70,7 +72,7 @@ func (b *build) manifest() Manifest {
 	facts.Packages = nil
 	m := Manifest{
 		Version: ManifestVersion, Name: b.Spec.Name, Digest: b.digest, SourceDateEpoch: b.epoch,
-		Tool: Maker{Name: "nspawn-build", Version: b.Version}, Base: b.base,
+		Tool: Maker{Name: "nspawn-build", Version: b.Version}, Base: b.base, Engine: b.engine,
 		Distro: b.request.Distro, Release: b.request.Release, Arch: b.request.Architecture,
 		Spec: anonymous(b.Spec), Facts: facts, Packages: b.packages,
 	}

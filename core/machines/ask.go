@@ -1,6 +1,8 @@
 package machines
 
 import (
+	"context"
+
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/spec"
@@ -14,6 +16,8 @@ type Beyond struct {
 	Epoch int64
 	// Pinned are exactly the packages that are wanted, when there are any.
 	Pinned []sdk.Package
+	// Engine has the plugin asked what program does the work.
+	Engine bool
 }
 
 // Asked is what a plugin made of a request, and the way to have it done.
@@ -21,6 +25,20 @@ type Asked struct {
 	Origin  stages.Origin
 	Plugin  pluginhost.Listing
 	Request sdk.Request // with every default filled in
+	Engine  string      // empty where the plugin does not say
+}
+
+// engine asks a plugin what program does the work. One that cannot tell, now,
+// does it all the same.
+func engine(ctx context.Context, session sdk.Stater, req sdk.Request, more Beyond) string {
+	if !more.Engine {
+		return ""
+	}
+	state, err := session.State(ctx, req)
+	if err != nil {
+		return ""
+	}
+	return state.Engine
 }
 
 // add puts it into a request. What the plugin does not do is refused, before

@@ -60,6 +60,7 @@ func (h *House) Ask(ctx context.Context, s spec.Spec, more Beyond) (_ Asked, err
 	for _, d := range answer.Diagnostics {
 		h.Tell(pipeline.Event{Stage: stages.NameBootstrap, Kind: pipeline.Warning, Text: d.Field + ": " + d.Message, Hint: d.Hint})
 	}
+	asked := Asked{Plugin: listing, Request: answer.Resolved, Engine: engine(ctx, session, answer.Resolved, more)}
 	origin := &stages.FromPlugin{
 		Request: answer.Resolved, Cache: filepath.Join(CacheDir, "packages", listing.Name), Tell: h.Tell,
 	}
@@ -74,7 +75,8 @@ func (h *House) Ask(ctx context.Context, s spec.Spec, more Beyond) (_ Asked, err
 		defer func() { err = errors.Join(err, session.Close()) }()
 		return session.Bootstrap(ctx, req, report)
 	}
-	return Asked{Origin: origin, Plugin: listing, Request: answer.Resolved}, nil
+	asked.Origin = origin
+	return asked, nil
 }
 
 // readable are the files that a request names and that a plugin must be able to
