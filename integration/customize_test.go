@@ -4,7 +4,9 @@ package integration
 
 import (
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nspawn-build/nspawn-build/integration/testhost"
 )
@@ -119,5 +121,30 @@ func TestAScriptThatFailsIsShownAndUndone(t *testing.T) {
 	r = want(t, exitUsage, h.Run(t, fixture("box", "--snapshot", "2026-11-01")...))
 	if !strings.Contains(r.Stderr, "is not possible with the plugin fixture") || !strings.Contains(r.Stderr, "hint: leave --snapshot out") {
 		t.Errorf("%s", r)
+	}
+}
+
+func TestARunThatWasKilledInAScriptIsFinishedOrDestroyed(t *testing.T) {
+	t.Parallel()
+	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
+	h.WriteFile(t, "/srv/slow.sh", "#!/bin/sh\necho asleep >&2\ntest -e /root/quick || { touch /root/quick; sleep 1000; }\n", "0755")
+	before := h.Calm(t)
+	args := fixture("box", "--script", "/srv/slow.sh", "--hook", "after:customize:echo hook >>/root/hooks", "--no-boot")
+	for _, then := range []string{"resume", "destroy"} {
+		p := h.Start(t, testhost.Command{Args: append(args[:len(args):len(args)], "--log-level", "debug", "--log-format", "json")})
+		awaitText(t, p, "asleep")
+		if err := p.Signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		p.Wait(t, 30*time.Second)
+		h.Eventually(t, 10*time.Second, "sh", "-c", "! pgrep -x sleep") // all of it ends with the program
+		if then == "resume" {
+			m := create(t, h, args...)
+			if got := h.ReadFile(t, m.Tree+"/root/hooks"); got != "hook\n" {
+				t.Errorf("hooks wrote %q", got)
+			}
+		}
+		destroy(t, h, "box")
+		nothingLeft(t, h, before)
 	}
 }

@@ -174,7 +174,7 @@ func TestAnImageBootsAndMakesItsOwnHostKeys(t *testing.T) {
 	build(t, h, exitDone, image("x", "/srv/x.tar.gz")...)
 	h.MustRun(t, "machinectl", "import-tar", "/srv/x.tar.gz", "imported")
 	h.MustRun(t, "machinectl", "start", "imported")
-	t.Cleanup(func() { h.Run(t, "machinectl", "terminate", "imported") })
+	defer h.Run(t, "machinectl", "terminate", "imported")
 	h.Eventually(t, 2*time.Minute, "systemctl", "--machine=imported", "is-active", "multi-user.target")
 	h.MustRun(t, "sh", "-c", "ls /var/lib/machines/imported/etc/ssh/ssh_host_ed25519_key")
 	if failed := h.MustRun(t, "systemctl", "--machine=imported", "list-units", "--failed", "--no-legend"); strings.TrimSpace(failed) != "" {

@@ -42,8 +42,8 @@ func (b *build) fromBase() error {
 	if err != nil {
 		return bad("base", b.Base, "is not an image: "+err.Error(), "name a directory or a tar that nspawn-build image made")
 	}
-	facts := m.Facts
-	facts.Packages = m.Packages
+	facts := sdk.Facts(m.Facts)
+	facts.Packages = unlisted(m.Packages)
 	if err := stages.CheckFacts(facts); err != nil {
 		return bad("base", b.Base, "has a manifest that cannot be used: "+err.Error(), "make that image again")
 	}

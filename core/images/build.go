@@ -71,7 +71,7 @@ func (h *House) prepare(ctx context.Context, w Wanted) (*build, error) {
 	}
 	state := &store.Store{StateDir: b.place.state()}
 	b.record = state.NewRecord(store.Machine{
-		Name: w.Spec.Name, Spec: w.Spec, AuthorizedKeys: w.Spec.Access.SSHKeys,
+		Name: b.Spec.Name, Spec: b.Spec, AuthorizedKeys: b.Spec.Access.SSHKeys,
 		Tree: store.Tree{Path: b.place.root()}, Customized: store.Customized{Taken: b.taken},
 	})
 	return b, nil
@@ -89,7 +89,7 @@ func (b *build) fromPlugin(ctx context.Context) error {
 		if err := lock.apply(&b.Spec); err != nil {
 			return err
 		}
-		more.Pinned = lock.Packages
+		more.Pinned = unlisted(lock.Packages)
 		if b.epoch == 0 {
 			b.epoch = lock.Epoch
 		}

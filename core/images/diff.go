@@ -173,7 +173,7 @@ func packagesOf(path string, tree *rootfs.Tree, side *Side) ([]sdk.Package, erro
 	m, err := ReadManifest(path)
 	if err == nil {
 		side.Packages, side.PackagesFrom = len(m.Packages), "manifest"
-		return m.Packages, nil
+		return unlisted(m.Packages), nil
 	}
 	if !errors.Is(err, ErrNoManifest) {
 		return nil, err

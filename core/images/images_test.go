@@ -26,8 +26,8 @@ func example() Manifest {
 		Version: ManifestVersion, Name: "box", Digest: strings.Repeat("ab", 32), SourceDateEpoch: 1700000000, Distro: "debian", Release: "trixie", Arch: "x86_64",
 		Tool:      Maker{Name: "nspawn-build", Version: "1.0"},
 		Artifacts: []Artifact{{Format: image.Tar, File: "box.tar"}},
-		Facts:     sdk.Facts{PackageManager: "apt-get", OSRelease: map[string]string{"ID": "debian", "VERSION_ID": "13"}},
-		Packages: []sdk.Package{
+		Facts:     Facts{PackageManager: "apt-get", OSRelease: map[string]string{"ID": "debian", "VERSION_ID": "13"}},
+		Packages: []Package{
 			{Name: "g++", Version: "4:14.2", Architecture: "amd64", License: "GPL-3", Source: "gcc-defaults", SourceVersion: "1.2", SHA256: strings.Repeat("0", 64)},
 			{Name: "g--", Version: "4:14.2", Architecture: "amd64"},
 			{Name: "libc6", Version: "2.41-12", Architecture: "amd64"},
@@ -85,13 +85,13 @@ func TestPackagesHaveTheirURLs(t *testing.T) {
 	for want, c := range map[string]struct {
 		manager string
 		os      map[string]string
-		p       sdk.Package
+		p       Package
 	}{
-		"pkg:rpm/fedora/bash@5.2-1.fc44?arch=x86_64&distro=fedora-44&epoch=1": {"dnf", map[string]string{"ID": "fedora", "VERSION_ID": "44"}, sdk.Package{Name: "bash", Version: "1:5.2-1.fc44", Architecture: "x86_64"}},
-		"pkg:alpm/arch/bash@5.2-1?arch=x86_64":                                {"pacman", map[string]string{"ID": "arch"}, sdk.Package{Name: "bash", Version: "5.2-1", Architecture: "x86_64"}},
-		"":                                                                    {"apk", map[string]string{"ID": "alpine"}, sdk.Package{Name: "bash", Version: "5"}},
+		"pkg:rpm/fedora/bash@5.2-1.fc44?arch=x86_64&distro=fedora-44&epoch=1": {"dnf", map[string]string{"ID": "fedora", "VERSION_ID": "44"}, Package{Name: "bash", Version: "1:5.2-1.fc44", Architecture: "x86_64"}},
+		"pkg:alpm/arch/bash@5.2-1?arch=x86_64":                                {"pacman", map[string]string{"ID": "arch"}, Package{Name: "bash", Version: "5.2-1", Architecture: "x86_64"}},
+		"":                                                                    {"apk", map[string]string{"ID": "alpine"}, Package{Name: "bash", Version: "5"}},
 	} {
-		if got := PURL(c.p, sdk.Facts{PackageManager: c.manager, OSRelease: c.os}); got != want {
+		if got := PURL(c.p, Facts{PackageManager: c.manager, OSRelease: c.os}); got != want {
 			t.Errorf("it is %q, want %q", got, want)
 		}
 	}
@@ -121,7 +121,7 @@ func TestALockFileSaysWhatItsImageWasMadeOf(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"nothing": "", "no JSON": "x", "another version": `{"version":2}`, "no packages": `{"version":1}`,
-		"a package without a version": `{"version":1,"packages":[{"Name":"a"}]}`,
+		"a package without a version": `{"version":1,"packages":[{"name":"a"}]}`,
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

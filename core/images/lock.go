@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/spec"
 )
 
@@ -15,13 +14,13 @@ const LockVersion = 1
 
 // Lock is what an image was made of, so that it can be made again.
 type Lock struct {
-	Version  int           `json:"version"`
-	Distro   string        `json:"distro"`
-	Release  string        `json:"release,omitempty"`
-	Arch     string        `json:"arch"`
-	Snapshot string        `json:"snapshot,omitempty"`
-	Epoch    int64         `json:"sourceDateEpoch,omitempty"`
-	Packages []sdk.Package `json:"packages"`
+	Version  int       `json:"version"`
+	Distro   string    `json:"distro"`
+	Release  string    `json:"release,omitempty"`
+	Arch     string    `json:"arch"`
+	Snapshot string    `json:"snapshot,omitempty"`
+	Epoch    int64     `json:"sourceDateEpoch,omitempty"`
+	Packages []Package `json:"packages"`
 
 	path string
 }

@@ -39,11 +39,11 @@ type Manifest struct {
 	Release string `json:"release,omitempty"`
 	Arch    string `json:"arch"`
 
-	Spec      spec.Spec     `json:"spec"`
-	Taken     []spec.Taken  `json:"taken,omitempty"`
-	Artifacts []Artifact    `json:"artifacts"`
-	Facts     sdk.Facts     `json:"facts"` // without the packages
-	Packages  []sdk.Package `json:"packages"`
+	Spec      spec.Spec    `json:"spec"`
+	Taken     []spec.Taken `json:"taken,omitempty"`
+	Artifacts []Artifact   `json:"artifacts"`
+	Facts     Facts        `json:"facts"`
+	Packages  []Package    `json:"packages"`
 }
 
 // Maker is a program that made an image.
@@ -74,7 +74,7 @@ func (b *build) manifest() Manifest {
 		Version: ManifestVersion, Name: b.Spec.Name, Digest: b.digest, SourceDateEpoch: b.epoch,
 		Tool: Maker{Name: "nspawn-build", Version: b.Version}, Base: b.base, Engine: b.engine,
 		Distro: b.request.Distro, Release: b.request.Release, Arch: b.request.Architecture,
-		Spec: anonymous(b.Spec), Facts: facts, Packages: b.packages,
+		Spec: anonymous(b.Spec), Facts: Facts(facts), Packages: listed(b.packages),
 	}
 	if b.base == nil {
 		m.Plugin = &Maker{b.plugin.Name, b.plugin.Description.Version, b.plugin.SHA256}

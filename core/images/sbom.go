@@ -10,8 +10,6 @@ import (
 	spdxjson "github.com/spdx/tools-golang/json"
 	"github.com/spdx/tools-golang/spdx/v2/common"
 	"github.com/spdx/tools-golang/spdx/v2/v2_3"
-
-	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
 const (
@@ -63,7 +61,7 @@ func relation(from common.ElementID, what string, to common.ElementID) *v2_3.Rel
 }
 
 // spdxID is an identifier of letters, digits, "." and "-".
-func spdxID(p sdk.Package) common.ElementID {
+func spdxID(p Package) common.ElementID {
 	text := "package-" + p.Name + "-" + p.Architecture + "-" + p.Version
 	return common.ElementID(strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' {
@@ -73,7 +71,7 @@ func spdxID(p sdk.Package) common.ElementID {
 	}, text))
 }
 
-func spdxPackage(p sdk.Package, m Manifest) *v2_3.Package {
+func spdxPackage(p Package, m Manifest) *v2_3.Package {
 	one := &v2_3.Package{
 		PackageName: p.Name, PackageSPDXIdentifier: spdxID(p), PackageVersion: p.Version,
 		PackageDownloadLocation: noAssertion, PackageLicenseConcluded: noAssertion, PackageLicenseDeclared: noAssertion,
@@ -103,7 +101,7 @@ var purlTypes = map[string]string{
 
 // PURL is the package URL of a package of a tree; empty where its kind is not
 // known.
-func PURL(p sdk.Package, f sdk.Facts) string {
+func PURL(p Package, f Facts) string {
 	kind := purlTypes[f.PackageManager]
 	if kind == "" {
 		return ""
