@@ -164,7 +164,9 @@ func (r *Room) run(ctx context.Context, script string, argv []string, output *os
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "TERM=dumb"}
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = output, output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	// When we are killed it is to end what runs, which would outlive it if it
+	// were killed itself: SIGTERM is how it is told.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
 	undo, err := r.resolver()
 	if err != nil {
 		return err
