@@ -155,14 +155,14 @@ func TestAManifestKnowsItsImages(t *testing.T) {
 
 func TestWhatIsOfTheHostIsNotInAManifest(t *testing.T) {
 	s := spec.Spec{
-		Directory: "/work/x", Keyring: "/work/keys.gpg", Mirrors: []string{"file:///work/mirror", "http://user:secret@mirror.invalid/", "http://mirror.invalid/"},
-		Customize: spec.Customize{Copies: []spec.Copy{{Source: "/work/app", Target: "/opt/app"}}, Scripts: []string{"/work/setup.sh"}},
+		Directory: "/home/ci/x", Keyring: "/home/ci/keys.gpg", Mirrors: []string{"file:///home/ci/mirror", "http://user:secret@mirror.invalid/", "http://mirror.invalid/"},
+		Customize: spec.Customize{Copies: []spec.Copy{{Source: "/home/ci/app", Target: "/opt/app"}}, Scripts: []string{"/home/ci/setup.sh"}},
 	}
 	data, err := json.Marshal(anonymous(s))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(string(data), "/work") || strings.Contains(string(data), "secret") || s.Customize.Scripts[0] != "/work/setup.sh" {
+	if strings.Contains(string(data), "/home/ci") || strings.Contains(string(data), "secret") || s.Customize.Scripts[0] != "/home/ci/setup.sh" {
 		t.Errorf("%s", data)
 	}
 }
