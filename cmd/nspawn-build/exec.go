@@ -25,7 +25,7 @@ func (a *app) execCommand() *cli.Command {
 			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give the command a terminal; without one on this side it is left out"},
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run it as `USER` (default: root)"},
 			&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "run it in `DIR` of the machine"},
-			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `KEY=VALUE` for it; may be repeated"},
+			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, KeepSpace: true, Usage: "set `KEY=VALUE` for it; may be repeated"},
 		},
 		Action: func(ctx *cli.Context) error {
 			v, err := a.running(ctx)

@@ -22,10 +22,13 @@ func (a *app) shellCommand() *cli.Command {
 			"times within a second leaves it. The exit status is that of the shell or the command.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "uid", Usage: "log in as `USER`"},
-			&cli.StringSliceFlag{Name: "setenv", Aliases: []string{"E"}, Usage: "set `KEY=VALUE` in the login; may be repeated"},
+			&cli.StringSliceFlag{Name: "setenv", Aliases: []string{"E"}, KeepSpace: true, Usage: "set `KEY=VALUE` in the login; may be repeated"},
 		},
 		Action: func(ctx *cli.Context) error {
-			user, name := splitUser(ctx)
+			user, name, err := splitUser(ctx)
+			if err != nil {
+				return err
+			}
 			v, err := a.runningMachine(ctx, name)
 			if err != nil {
 				return err
@@ -49,20 +52,25 @@ func (a *app) shellCommand() *cli.Command {
 	}
 }
 
-// splitUser reads [USER@]NAME and --uid.
-func splitUser(ctx *cli.Context) (user, name string) {
-	name = ctx.Args().First()
+// splitUser reads [USER@]NAME and --uid, which must not name two.
+func splitUser(ctx *cli.Context) (user, name string, err error) {
+	const hint = "name the user once: nspawn-build shell USER@NAME, or --uid USER NAME"
 	user = ctx.String("uid")
-	if before, after, ok := strings.Cut(name, "@"); ok {
-		name = after
-		if user == "" {
-			user = before
-		}
+	before, after, at := strings.Cut(ctx.Args().First(), "@")
+	switch {
+	case !at:
+		name = before
+	case before == "":
+		return "", "", &usageError{"no user is named before the @", hint}
+	case user != "" && user != before:
+		return "", "", &usageError{fmt.Sprintf("both --uid %s and %s@ say who logs in", user, before), hint}
+	default:
+		user, name = before, after
 	}
 	if user == "" {
 		user = "root"
 	}
-	return user, name
+	return user, name, nil
 }
 
 // settings checks KEY=VALUE pairs.
