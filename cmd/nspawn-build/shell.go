@@ -41,6 +41,9 @@ func (a *app) shellCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if err := u.MayLogIn(ctx.Context, v.Status.Leader); err != nil {
+				return err
+			}
 			argv := ctx.Args().Slice()[1:]
 			if _, is := terminal(a.in); !is && len(argv) == 0 {
 				return errNoTerminal
@@ -87,13 +90,18 @@ func settings(pairs []string) ([]string, error) {
 // atTerminal runs a command with our terminal as its own, when we have one.
 // escape says that ^] pressed three times ends it.
 func (a *app) atTerminal(ctx context.Context, c inside.Command, escape bool) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	signals, giveBack := takeSignals()
+	defer giveBack()
 	k, err := a.takeKeyboard()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	c.Stdin, c.Stdout = a.in, a.out
+	c.Signals, c.Stdin, c.Stdout = signals, a.in, a.out
 	if k.was != nil && escape {
 		c.Stdin = &escapable{from: a.in, leave: func() { cancel(errLeft) }}
 	}
