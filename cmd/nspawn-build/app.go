@@ -45,10 +45,10 @@ func newApp(s streams) *app {
 		HideHelpCommand: true,
 		// A value is a value: A=1,2, or a path with a comma in it.
 		DisableSliceFlagSeparator: true,
-		Writer:          s.out,
-		ErrWriter:       s.err,
-		ExitErrHandler:  func(*cli.Context, error) {}, // main decides
-		OnUsageError:    onUsageError,
+		Writer:                    s.out,
+		ErrWriter:                 s.err,
+		ExitErrHandler:            func(*cli.Context, error) {}, // main decides
+		OnUsageError:              onUsageError,
 		Commands: []*cli.Command{
 			a.createCommand(),
 			a.cloneCommand(),

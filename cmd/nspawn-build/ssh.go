@@ -15,9 +15,9 @@ import (
 
 func (a *app) sshCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "ssh",
-		Usage:       "log in to a running machine, or run a command there, over SSH",
-		ArgsUsage:   "NAME [COMMAND [ARG...]]",
+		Name:      "ssh",
+		Usage:     "log in to a running machine, or run a command there, over SSH",
+		ArgsUsage: "NAME [COMMAND [ARG...]]",
 		Description: "The machine's host key is checked against the one that was made for it, and your own\nkeys are offered. What follows NAME is the command, also where it begins with a dash.\n" +
 			"The exit status is ssh's.",
 		Flags: []cli.Flag{

@@ -89,7 +89,9 @@ func machineWithTerminals(t *testing.T) int {
 
 // leftRunning tells whether anything still has the word in its command line. It
 // is asked once: when Run has returned it must be over.
-func leftRunning(word string) bool { return exec.Command("pgrep", "-f", "^sleep "+word+"$").Run() == nil }
+func leftRunning(word string) bool {
+	return exec.Command("pgrep", "-f", "^sleep "+word+"$").Run() == nil
+}
 
 func TestASignalReachesTheCommandAndItEndsInItsOwnWay(t *testing.T) {
 	for _, terminal := range []bool{false, true} {
@@ -99,13 +101,13 @@ func TestASignalReachesTheCommandAndItEndsInItsOwnWay(t *testing.T) {
 			code   int
 			says   string
 		}{
-			"it cleans up":                {`trap 'echo cleaned; exit 9' TERM; sleep 4801 & echo up; wait`, syscall.SIGTERM, 9, "cleaned"},
-			"it dies of SIGTERM":          {`echo up; exec sleep 4801`, syscall.SIGTERM, 143, ""},
-			"it dies of SIGINT":           {`echo up; exec sleep 4801`, syscall.SIGINT, 130, ""},
-			"it dies of SIGHUP":           {`echo up; exec sleep 4801`, syscall.SIGHUP, 129, ""},
-			"it ends well":                {`trap 'exit 0' INT; sleep 4801 & echo up; wait`, syscall.SIGINT, 0, ""},
-			"a child takes no notice":     {`(trap '' TERM; sleep 4801; sleep 4801) & echo up; wait`, syscall.SIGTERM, 143, ""},
-			"a child has a group for its": {`set -m; sleep 4801 & echo up; trap 'exit 4' TERM; wait`, syscall.SIGTERM, 4, ""},
+			"it cleans up":              {`trap 'echo cleaned; exit 9' TERM; sleep 4801 & echo up; wait`, syscall.SIGTERM, 9, "cleaned"},
+			"it dies of SIGTERM":        {`echo up; exec sleep 4801`, syscall.SIGTERM, 143, ""},
+			"it dies of SIGINT":         {`echo up; exec sleep 4801`, syscall.SIGINT, 130, ""},
+			"it dies of SIGHUP":         {`echo up; exec sleep 4801`, syscall.SIGHUP, 129, ""},
+			"it ends well":              {`trap 'exit 0' INT; sleep 4801 & echo up; wait`, syscall.SIGINT, 0, ""},
+			"a child takes no notice":   {`(trap '' TERM; sleep 4801; sleep 4801) & echo up; wait`, syscall.SIGTERM, 143, ""},
+			"a child has its own group": {`trap 'exit 4' TERM; set -m; sleep 4801 & echo up; wait`, syscall.SIGTERM, 4, ""},
 		} {
 			t.Run(name, func(t *testing.T) {
 				r := runSignaled(t, c.script, terminal)
@@ -124,7 +126,7 @@ func TestASignalReachesTheCommandAndItEndsInItsOwnWay(t *testing.T) {
 
 func TestWhatTakesNoNoticeIsKilledByTheSecondSignal(t *testing.T) {
 	for _, terminal := range []bool{false, true} {
-		r := runSignaled(t, `trap 'echo heard' TERM; echo up; while :; do sleep 4802; done`, terminal)
+		r := runSignaled(t, `trap 'echo heard' TERM; sleep 4802 & echo up; while :; do wait; sleep 0.05; done`, terminal)
 		r.signals <- syscall.SIGTERM
 		r.signals <- syscall.SIGTERM // two that come together are one
 		for deadline := time.Now().Add(8 * time.Second); !strings.Contains(r.out.String(), "heard"); time.Sleep(10 * time.Millisecond) {
@@ -147,7 +149,7 @@ func TestWhatTakesNoNoticeIsKilledAfterAWhile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes the 10 seconds that a command has")
 	}
-	r := runSignaled(t, `trap '' INT; echo up; sleep 4803; sleep 4803`, false)
+	r := runSignaled(t, `trap '' INT; sleep 4803 & echo up; wait`, false)
 	r.signals <- syscall.SIGINT
 	if got := <-r.ended; got.err != nil || got.code != 137 {
 		t.Errorf("%+v", got)
