@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 
@@ -171,21 +172,18 @@ func (a *app) console(ctx context.Context, pid int) (err error) {
 		}
 	}()
 
-	unit := fmt.Sprintf("container-getty@%d.service", pty.Number)
-	control := func(ctx context.Context, verb string) error {
-		out, code, err := inside.Command{Leader: pid, Argv: []string{"systemctl", verb, unit}}.Output(ctx, 1<<12)
-		if err == nil && code != 0 {
-			err = fmt.Errorf("systemctl %s %s in the machine: status %d %s", verb, unit, code, out)
-		}
-		return err
-	}
+	prompt := prompt{pid, fmt.Sprintf("container-getty@%d.service", pty.Number)}
 	left := make(chan struct{})
 	ended, end := context.WithCancel(ctx)
 	defer end()
-	if err := control(ctx, "start"); err != nil {
+	if err := prompt.start(ctx); err != nil {
 		return err
 	}
-	defer func() { _ = control(context.WithoutCancel(ctx), "stop") }() // it ends with its terminal at the latest
+	defer func() { _ = prompt.control(context.WithoutCancel(ctx), "stop") }() // it ends with its terminal at the latest
+	var kept sync.WaitGroup
+	kept.Go(func() { prompt.keep(ended) })
+	defer kept.Wait()
+	defer end()
 	go func() { _ = machine.Wait(ended); end() }()
 	fmt.Fprintf(a.err, "connected to the machine; ^] three times leaves it\r\n")
 	go func() {
