@@ -43,10 +43,12 @@ func newApp(s streams) *app {
 		UsageText:       "nspawn-build --distro debian mycontainer\nnspawn-build COMMAND [flags] NAME",
 		Version:         version,
 		HideHelpCommand: true,
-		Writer:          s.out,
-		ErrWriter:       s.err,
-		ExitErrHandler:  func(*cli.Context, error) {}, // main decides
-		OnUsageError:    onUsageError,
+		// A value is a value: A=1,2, or a path with a comma in it.
+		DisableSliceFlagSeparator: true,
+		Writer:                    s.out,
+		ErrWriter:                 s.err,
+		ExitErrHandler:            func(*cli.Context, error) {}, // main decides
+		OnUsageError:              onUsageError,
 		Commands: []*cli.Command{
 			a.createCommand(),
 			a.cloneCommand(),

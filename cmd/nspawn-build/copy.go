@@ -21,7 +21,7 @@ const stream = "-"
 func copyFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace files that are there, and merge directories"},
-		&cli.BoolFlag{Name: "archive", Aliases: []string{"a"}, Usage: "keep owners as they are numbered, and setuid and setgid bits"},
+		&cli.BoolFlag{Name: "archive", Aliases: []string{"a"}, Usage: "keep owners as they are numbered, setuid and setgid bits, file capabilities and access control lists"},
 	}
 }
 

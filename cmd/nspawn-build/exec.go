@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path"
 	"regexp"
@@ -20,12 +21,14 @@ func (a *app) execCommand() *cli.Command {
 		ArgsUsage: "NAME COMMAND [ARG...]",
 		Description: "Standard input, output and error are the command's, each by itself; with --tty they are one\n" +
 			"terminal of the machine. The exit status is the command's: 127 when there is no such command,\n" +
-			"126 when it cannot be run, 128 and the signal's number when a signal ended it.",
+			"126 when it cannot be run, 128 and the signal's number when a signal ended it.\n" +
+			"SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on to it; what has not ended 10 seconds later,\n" +
+			"or when the same signal comes again, is killed.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give the command a terminal; without one on this side it is left out"},
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run it as `USER` (default: root)"},
 			&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "run it in `DIR` of the machine"},
-			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `KEY=VALUE` for it; may be repeated"},
+			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, KeepSpace: true, Usage: "set `KEY=VALUE` for it; may be repeated"},
 		},
 		Action: func(ctx *cli.Context) error {
 			v, err := a.running(ctx)
@@ -55,16 +58,26 @@ func (a *app) execCommand() *cli.Command {
 				c.Env = append([]string{termType()}, c.Env...)
 				return a.atTerminal(ctx.Context, c, false)
 			}
-			code, err := c.Run(ctx.Context)
-			if err != nil {
-				return err
-			}
-			if code != 0 {
-				return statusError(code)
-			}
-			return nil
+			return runSignaled(ctx.Context, c)
 		},
 	}
+}
+
+// runSignaled runs a command that gets the signals that we get, and ends as it
+// does. When ctx is done before, it is not run; from then on only its parent
+// ends it.
+func runSignaled(ctx context.Context, c inside.Command) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	signals, giveBack := takeSignals()
+	defer giveBack()
+	c.Signals = signals
+	code, err := c.Run(context.WithoutCancel(ctx))
+	if err == nil && code != 0 {
+		err = statusError(code)
+	}
+	return err
 }
 
 var variableForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)

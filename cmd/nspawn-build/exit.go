@@ -94,6 +94,7 @@ func judgeInput(err error) (verdict, bool) {
 	var invalid spec.Invalid
 	var field *spec.FieldError
 	var noUser *inside.NoUserError
+	var noLogin *inside.NoLoginError
 	switch {
 	case errors.As(err, &usage):
 		return verdict{exitUsage, usage.hint}, true
@@ -101,6 +102,8 @@ func judgeInput(err error) (verdict, bool) {
 		return verdict{exitUsage, noHint}, true
 	case errors.As(err, &noUser):
 		return verdict{exitUsage, "nspawn-build exec NAME getent passwd lists them"}, true
+	case errors.As(err, &noLogin):
+		return verdict{exitUsage, "nspawn-build exec --user " + noLogin.Name + " NAME COMMAND runs a command as that user without a shell"}, true
 	case errors.Is(err, pluginhost.ErrNoPlugin):
 		return verdict{exitUsage, "nspawn-build plugin list shows what there is"}, true
 	case errors.Is(err, stages.ErrPasswordNeeded):

@@ -35,7 +35,7 @@ func limitFlags() []cli.Flag {
 		&cli.StringFlag{Name: "io-bandwidth", Usage: "most bytes a second, read and written each: a `SIZE` such as 50M"},
 		&cli.StringFlag{Name: "io-weight", Usage: "`WEIGHT` of its I/O, 1 to 10000"},
 		&cli.StringFlag{Name: "tasks-max", Usage: "most processes and threads: a `NUMBER`"},
-		&cli.StringSliceFlag{Name: "unset", Usage: "go back to the host's default for `LIMIT`, such as memory-max; may be repeated"},
+		&cli.StringSliceFlag{Name: "unset", Usage: "go back to the host's default for `LIMIT`, such as memory-max; several with commas between them, or repeated"},
 	}
 }
 
@@ -99,6 +99,15 @@ func (a *app) set(ctx *cli.Context) error {
 	return notHeld(name, res.Limits)
 }
 
+// unsetLimits are what --unset names: several with commas between them, too,
+// for no limit has one in its name.
+func unsetLimits(ctx *cli.Context) (limits []string) {
+	for _, list := range ctx.StringSlice("unset") {
+		limits = append(limits, strings.Split(list, ",")...)
+	}
+	return limits
+}
+
 // limitValues are the limits that a command line names, each with its new
 // value, empty for the host's default. All that is wrong is found at once.
 func limitValues(ctx *cli.Context) (map[string]string, error) {
@@ -109,7 +118,7 @@ func limitValues(ctx *cli.Context) (map[string]string, error) {
 			values[limit] = ctx.String(limit)
 		}
 	}
-	for _, limit := range ctx.StringSlice("unset") {
+	for _, limit := range unsetLimits(ctx) {
 		if values[limit] != "" {
 			return nil, &usageError{fmt.Sprintf("--%s and --unset %s were both given", limit, limit), "give one of them"}
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 
@@ -22,10 +23,13 @@ func (a *app) shellCommand() *cli.Command {
 			"times within a second leaves it. The exit status is that of the shell or the command.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "uid", Usage: "log in as `USER`"},
-			&cli.StringSliceFlag{Name: "setenv", Aliases: []string{"E"}, Usage: "set `KEY=VALUE` in the login; may be repeated"},
+			&cli.StringSliceFlag{Name: "setenv", Aliases: []string{"E"}, KeepSpace: true, Usage: "set `KEY=VALUE` in the login; may be repeated"},
 		},
 		Action: func(ctx *cli.Context) error {
-			user, name := splitUser(ctx)
+			user, name, err := splitUser(ctx)
+			if err != nil {
+				return err
+			}
 			v, err := a.runningMachine(ctx, name)
 			if err != nil {
 				return err
@@ -36,6 +40,9 @@ func (a *app) shellCommand() *cli.Command {
 			}
 			u, err := inside.LookUp(ctx.Context, v.Status.Leader, user)
 			if err != nil {
+				return err
+			}
+			if err := u.MayLogIn(ctx.Context, v.Status.Leader); err != nil {
 				return err
 			}
 			argv := ctx.Args().Slice()[1:]
@@ -49,20 +56,25 @@ func (a *app) shellCommand() *cli.Command {
 	}
 }
 
-// splitUser reads [USER@]NAME and --uid.
-func splitUser(ctx *cli.Context) (user, name string) {
-	name = ctx.Args().First()
+// splitUser reads [USER@]NAME and --uid, which must not name two.
+func splitUser(ctx *cli.Context) (user, name string, err error) {
+	const hint = "name the user once: nspawn-build shell USER@NAME, or --uid USER NAME"
 	user = ctx.String("uid")
-	if before, after, ok := strings.Cut(name, "@"); ok {
-		name = after
-		if user == "" {
-			user = before
-		}
+	before, after, at := strings.Cut(ctx.Args().First(), "@")
+	switch {
+	case !at:
+		name = before
+	case before == "":
+		return "", "", &usageError{"no user is named before the @", hint}
+	case user != "" && user != before:
+		return "", "", &usageError{fmt.Sprintf("both --uid %s and %s@ say who logs in", user, before), hint}
+	default:
+		user, name = before, after
 	}
 	if user == "" {
 		user = "root"
 	}
-	return user, name
+	return user, name, nil
 }
 
 // settings checks KEY=VALUE pairs.
@@ -79,13 +91,18 @@ func settings(pairs []string) ([]string, error) {
 // atTerminal runs a command with our terminal as its own, when we have one.
 // escape says that ^] pressed three times ends it.
 func (a *app) atTerminal(ctx context.Context, c inside.Command, escape bool) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	signals, giveBack := takeSignals()
+	defer giveBack()
 	k, err := a.takeKeyboard()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	c.Stdin, c.Stdout = a.in, a.out
+	c.Signals, c.Stdin, c.Stdout = signals, a.in, a.out
 	if k.was != nil && escape {
 		c.Stdin = &escapable{from: a.in, leave: func() { cancel(errLeft) }}
 	}
@@ -155,21 +172,18 @@ func (a *app) console(ctx context.Context, pid int) (err error) {
 		}
 	}()
 
-	unit := fmt.Sprintf("container-getty@%d.service", pty.Number)
-	control := func(ctx context.Context, verb string) error {
-		out, code, err := inside.Command{Leader: pid, Argv: []string{"systemctl", verb, unit}}.Output(ctx, 1<<12)
-		if err == nil && code != 0 {
-			err = fmt.Errorf("systemctl %s %s in the machine: status %d %s", verb, unit, code, out)
-		}
-		return err
-	}
+	prompt := prompt{pid, fmt.Sprintf("container-getty@%d.service", pty.Number)}
 	left := make(chan struct{})
 	ended, end := context.WithCancel(ctx)
 	defer end()
-	if err := control(ctx, "start"); err != nil {
+	if err := prompt.start(ctx); err != nil {
 		return err
 	}
-	defer func() { _ = control(context.WithoutCancel(ctx), "stop") }() // it ends with its terminal at the latest
+	defer func() { _ = prompt.control(context.WithoutCancel(ctx), "stop") }() // it ends with its terminal at the latest
+	var kept sync.WaitGroup
+	kept.Go(func() { prompt.keep(ended) })
+	defer kept.Wait()
+	defer end()
 	go func() { _ = machine.Wait(ended); end() }()
 	fmt.Fprintf(a.err, "connected to the machine; ^] three times leaves it\r\n")
 	go func() {

@@ -15,10 +15,11 @@ import (
 
 func (a *app) sshCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "ssh",
-		Usage:       "log in to a running machine, or run a command there, over SSH",
-		ArgsUsage:   "NAME [COMMAND [ARG...]]",
-		Description: "The machine's host key is checked against the one that was made for it, and your own\nkeys are offered. The exit status is ssh's.",
+		Name:      "ssh",
+		Usage:     "log in to a running machine, or run a command there, over SSH",
+		ArgsUsage: "NAME [COMMAND [ARG...]]",
+		Description: "The machine's host key is checked against the one that was made for it, and your own\nkeys are offered. What follows NAME is the command, also where it begins with a dash.\n" +
+			"The exit status is ssh's.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "identity", Aliases: []string{"i"}, Usage: "offer the private key in `FILE`"},
 		},
@@ -42,7 +43,11 @@ func (a *app) sshCommand() *cli.Command {
 					Hint:    "start the machine again: nspawn-build stop " + v.Machine.Name + " && nspawn-build start " + v.Machine.Name,
 				}
 			}
-			argv := append(sshArgs(v.Machine, ctx.String("identity")), ctx.Args().Slice()[1:]...)
+			argv := sshArgs(v.Machine, ctx.String("identity"))
+			if command := ctx.Args().Slice()[1:]; len(command) > 0 {
+				// ssh takes options after the host too, were it not for this.
+				argv = append(append(argv, "--"), command...)
+			}
 			a.progress.close()
 			return unix.Exec(ssh, argv, os.Environ()) //nolint:gosec // that is what the command is for
 		},

@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/nspawn-build/nspawn-build/core/driver/leader"
@@ -44,6 +45,10 @@ type Command struct {
 	Stderr io.Writer // nil discards
 	// Terminal, when it is not nil, takes the place of the three.
 	Terminal *Terminal
+	// Signals, when it is not nil, are passed on to the command and what it
+	// started: its process group. What has not ended 10 seconds later, or when
+	// the same signal comes again, is killed with all that is in its session.
+	Signals <-chan os.Signal
 	// Program is what is run in place of the file that Argv[0] names: a file
 	// of the host that the machine may see, and cannot write to.
 	Program *os.File
@@ -111,7 +116,7 @@ func (c Command) run(ctx context.Context) (code int, err error) {
 
 	// The file arguments of nsenter lead through our own /proc entry, so
 	// that the command inherits none of them.
-	argv := c.Argv
+	argv := c.inSession(c.Argv)
 	if c.Program != nil {
 		argv = append([]string{"/proc/self/fd/3"}, argv[1:]...)
 	}
@@ -128,7 +133,7 @@ func (c Command) run(ctx context.Context) (code int, err error) {
 	if err := start(cmd, machine, spaces); err != nil {
 		return -1, errors.Join(err, streams.abandon())
 	}
-	return wait(ctx, cmd, streams, machine)
+	return c.wait(ctx, cmd, streams, machine)
 }
 
 // connection is what a command's input and output go through.
@@ -139,22 +144,37 @@ type connection interface {
 }
 
 func (c Command) connection(cmd *exec.Cmd, machine *leader.Process) (connection, error) {
+	// A session of its own: else the command could read and type at the
+	// terminal of whoever runs this, by the name of /dev/tty.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if c.Terminal == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		return connect(cmd, c, machine)
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	return openTerminal(cmd, c, machine)
 }
 
 // wait returns the exit status of the started command.
-func wait(ctx context.Context, cmd *exec.Cmd, s connection, machine *leader.Process) (int, error) {
+func (c Command) wait(ctx context.Context, cmd *exec.Cmd, s connection, machine *leader.Process) (int, error) {
 	s.flow()
-	// The command inside is the child of nsenter and of its process group;
-	// killing nsenter alone would leave it running.
-	stop := context.AfterFunc(ctx, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	f := &family{nsenter: cmd.Process.Pid}
+	exited := make(chan struct{})
+	var relayed sync.WaitGroup
+	relayed.Go(func() { f.relay(c.Signals, exited, grace) })
+	// The command inside is the child of nsenter and of its process group, or
+	// leads a session; killing nsenter alone would leave it running.
+	stop := context.AfterFunc(ctx, func() {
+		if c.Terminal != nil || c.Signals != nil {
+			(&family{nsenter: cmd.Process.Pid}).end()
+		}
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	})
 	err := cmd.Wait()
 	killed := !stop()
+	close(exited)
+	relayed.Wait()
+	if f.signaled {
+		f.sweep()
+	}
 	s.drain()
 	if killed {
 		return -1, context.Cause(ctx)

@@ -3,6 +3,7 @@ package inside
 import (
 	"context"
 	"fmt"
+	"path"
 	"regexp"
 	"strings"
 )
@@ -36,6 +37,30 @@ func LookUp(ctx context.Context, leader int, name string) (User, error) {
 		return User{}, &NoUserError{name}
 	}
 	return User{Name: f[0], UID: f[2], GID: f[3], Home: f[5], Shell: f[6]}, nil
+}
+
+// NoLoginError says that an account has no shell that one could be logged in to.
+type NoLoginError struct{ Name, Shell, Problem string }
+
+func (e *NoLoginError) Error() string {
+	return fmt.Sprintf("user: %q cannot log in: its shell, %s, %s", e.Name, e.Shell, e.Problem)
+}
+
+// MayLogIn returns an error for a user whose shell lets nobody in or is not there:
+// a login would end without a word.
+func (u User) MayLogIn(ctx context.Context, leader int) error {
+	switch path.Base(u.Shell) {
+	case "false", "nologin":
+		return &NoLoginError{u.Name, u.Shell, "lets nobody in"}
+	}
+	if u.Shell == "" {
+		return nil // which means /bin/sh
+	}
+	_, code, err := Command{Leader: leader, Argv: []string{"test", "-x", u.Shell}}.Output(ctx, 1)
+	if err == nil && code != 0 {
+		err = &NoLoginError{u.Name, u.Shell, "is not there or cannot be run"}
+	}
+	return err
 }
 
 // As has c run as the user, with the groups that the user has, in dir; empty

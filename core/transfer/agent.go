@@ -63,6 +63,7 @@ func obey(text string) error {
 			fmt.Fprintf(os.Stderr, "%s%s is %s\n", leftOut, name, what)
 		})
 	}
+	o.How.Skipped = func(what string) { fmt.Fprintln(os.Stderr, leftOut+what) }
 	return Unpack(os.Stdin, absolute(o.Unpack), o.How)
 }
 

@@ -117,7 +117,7 @@ func (m Machine) PushStream(ctx context.Context, destination string, o Options, 
 
 // Pull copies what name leads to in the machine to a destination on this host.
 func (m Machine) Pull(ctx context.Context, name, destination string, o Options, skipped func(string)) error {
-	o.Shift = -m.shift
+	o.Shift, o.Skipped = -m.shift, skipped
 	if !o.Keep {
 		o.Shift = 0
 	}

@@ -101,12 +101,12 @@ func (p *packer) entry(root *os.Root, name, as string) error {
 	switch mode := info.Mode(); {
 	case mode.IsRegular():
 		return p.file(root, name, as)
-	case mode.IsDir(), mode&fs.ModeSymlink != 0:
-		var target string
-		if !mode.IsDir() {
-			if target, err = root.Readlink(name); err != nil {
-				return err
-			}
+	case mode.IsDir():
+		return p.directory(root, name, as)
+	case mode&fs.ModeSymlink != 0:
+		target, err := root.Readlink(name)
+		if err != nil {
+			return err
 		}
 		h, err := header(info, target, as)
 		if err != nil {
@@ -127,6 +127,26 @@ func kind(m fs.FileMode) string {
 		return "a pipe"
 	}
 	return "a device"
+}
+
+func (p *packer) directory(root *os.Root, name, as string) error {
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	h, err := header(info, "", as)
+	if err != nil {
+		return err
+	}
+	if err := p.attributes(f, h); err != nil {
+		return err
+	}
+	return p.out.WriteHeader(h)
 }
 
 func (p *packer) file(root *os.Root, name, as string) error {
@@ -156,6 +176,9 @@ func (p *packer) file(root *os.Root, name, as string) error {
 			return p.out.WriteHeader(h)
 		}
 		p.seen[id] = as
+	}
+	if err := p.attributes(f, h); err != nil {
+		return err
 	}
 	if err := p.out.WriteHeader(h); err != nil {
 		return err

@@ -32,13 +32,16 @@ type Options struct {
 	// Into unpacks what the stream holds into the destination, which is a
 	// directory or made one, rather than as the destination.
 	Into bool
-	// Keep keeps owners as they are numbered in the stream, and setuid and
-	// setgid bits; else everything is UID's and GID's, and has none.
+	// Keep keeps owners as they are numbered in the stream, setuid and setgid
+	// bits, capabilities and access control lists; else everything is UID's
+	// and GID's, and has none.
 	Keep     bool
 	UID, GID int
 	// Shift is added to every owner: that of a tree whose owners on disk are
 	// those of a range of users.
 	Shift int
+	// Skipped is told of what could not be kept.
+	Skipped func(what string) `json:"-"`
 }
 
 // owner is whom an entry is to belong to.
@@ -104,12 +107,14 @@ type unpacker struct {
 	root   *os.Root // what is unpacked, once it is a directory
 	made   bool     // it was not there before
 	times  []dirTime
+	lists  int // bytes in times
 }
 
 type dirTime struct {
-	name string
-	mode fs.FileMode
-	at   time.Time
+	name   string
+	mode   fs.FileMode
+	at     time.Time
+	access string // its default access control list: what is made in it would get it
 }
 
 func (u *unpacker) all(in *tar.Reader) error {
@@ -135,7 +140,7 @@ func (u *unpacker) all(in *tar.Reader) error {
 	}
 }
 
-// settle gives directories their modes and times, which would change or be in
+// settle gives directories their modes, default lists and times, which would change or be in
 // the way while they are filled: the innermost first.
 func (u *unpacker) settle() error {
 	for i := len(u.times) - 1; i >= 0; i-- {
@@ -145,7 +150,11 @@ func (u *unpacker) settle() error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(f.Chmod(d.mode), f.Close(), u.root.Chtimes(d.name, d.at, d.at)); err != nil {
+		err = f.Chmod(d.mode)
+		if d.access != "" {
+			u.setAttribute(f, d.name, defaultList, d.access)
+		}
+		if err := errors.Join(err, f.Close(), u.root.Chtimes(d.name, d.at, d.at)); err != nil {
 			return err
 		}
 	}
@@ -195,9 +204,30 @@ func (u *unpacker) openTop(h *tar.Header) error {
 }
 
 func (u *unpacker) directory(root *os.Root, h *tar.Header, name string) error {
-	u.times = append(u.times, dirTime{name, u.mode(h), h.ModTime})
-	return u.own(root, h, name)
+	d := dirTime{name: name, mode: u.mode(h), at: h.ModTime}
+	if list := h.PAXRecords[attributeRecord+defaultList]; u.Keep && list != "" {
+		if u.lists += len(list); u.lists > mostLists {
+			return fmt.Errorf("%s: more access control lists come than are kept in memory", name)
+		}
+		d.access = list
+	}
+	u.times = append(u.times, d)
+	if err := u.own(root, h, name); err != nil {
+		return err
+	}
+	if !u.hasAttributes(h) {
+		return nil
+	}
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	u.setAttributes(f, h)
+	return f.Close()
 }
+
+// mostLists bounds what a stream has us remember until directories are filled.
+const mostLists = 16 << 20
 
 func (u *unpacker) mode(h *tar.Header) fs.FileMode {
 	mode := h.FileInfo().Mode()
@@ -277,6 +307,9 @@ func (u *unpacker) file(root *os.Root, in *tar.Reader, h *tar.Header, name strin
 	}
 	if err == nil {
 		err = f.Chmod(u.mode(h))
+	}
+	if err == nil {
+		u.setAttributes(f, h) // last: writing and giving away take capabilities away
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, root.Remove(name))

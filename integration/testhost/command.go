@@ -30,7 +30,8 @@ type Command struct {
 	// moment in which what it wrote to standard error matches.
 	KillOn *regexp.Regexp
 
-	stdin *os.File // in place of Stdin
+	stdin    *os.File // in place of Stdin
+	terminal *os.File // in place of all three streams
 }
 
 // Result is how a command ended.
@@ -145,6 +146,10 @@ func (h *Host) spawn(c Command, stdout, stderr io.Writer) (*Process, error) {
 		cmd.Stdin = c.stdin
 	case c.Stdin != "":
 		cmd.Stdin = strings.NewReader(c.Stdin)
+	}
+	if c.terminal != nil {
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = c.terminal, c.terminal, c.terminal
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	}
 	wait, err := startFrom(cmd, h.session, h.enter)
 	if err != nil {
