@@ -204,11 +204,20 @@ func (h *House) KeepLink(ctx context.Context, name string, warn func(string), re
 		return err
 	}
 	k, err := hostlink.Open(ctx, c, stages.HostLink(m))
-	if err != nil {
+	var runs *hostlink.RunsError
+	switch {
+	case errors.As(err, &runs): // to be tried again
+		return err
+	case err != nil:
 		return &HostError{err.Error(), "the machine does not start without"}
 	}
 	defer func() {
-		err = errors.Join(err, unmark(mark), hostlink.Remove(context.WithoutCancel(ctx), c, name))
+		// The mark goes first: with what it stands for away nothing may start.
+		end := k.End(context.WithoutCancel(ctx))
+		err = errors.Join(err, end)
+		if !errors.As(end, &runs) {
+			err = errors.Join(err, unmark(mark))
+		}
 	}()
 	if err := errors.Join(os.MkdirAll(filepath.Dir(mark), 0o700), os.WriteFile(mark, nil, 0o600)); err != nil {
 		return err
@@ -217,7 +226,6 @@ func (h *House) KeepLink(ctx context.Context, name string, warn func(string), re
 		return err
 	}
 	k.Keep(ctx)
-	k.Close()
 	return nil
 }
 

@@ -50,8 +50,10 @@ func (s LinkService) Render() ([]byte, error) {
 	f.in("Service")
 	f.set("Type", "notify")
 	f.set("ExecStart", s.Program+" "+s.Verb+" "+s.Machine)
-	// The rules hold without it; published ports over loopback do not.
-	f.set("Restart", "on-failure")
+	// The rules hold without it; published ports over loopback do not, nor are
+	// networks closed that the host joins. However it ended, it is needed for as
+	// long as the machine runs.
+	f.set("Restart", "always")
 	f.set("RestartSec", "1")
 	f.set("RestartPreventExitStatus", hopeless)
 	// Rules, addresses and ports below 1024, and no more of the host.

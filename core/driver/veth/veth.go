@@ -48,7 +48,7 @@ func watch(ctx context.Context, name string, satisfied func(there bool) bool) er
 	defer again.Stop()
 	open := updates
 	for {
-		there, err := exists(name)
+		there, err := Exists(name)
 		if err != nil {
 			return err
 		}
@@ -67,7 +67,8 @@ func watch(ctx context.Context, name string, satisfied func(there bool) bool) er
 	}
 }
 
-func exists(name string) (bool, error) {
+// Exists tells whether there is a link of that name.
+func Exists(name string) (bool, error) {
 	_, err := find(name)
 	var missing netlink.LinkNotFoundError
 	if errors.As(err, &missing) {
