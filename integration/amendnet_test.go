@@ -53,6 +53,15 @@ func TestWhatAMachineReachesAndPublishesIsEdited(t *testing.T) {
 			if r := h.Run(t, "grep", "-w", "box", "/etc/hosts"); r.Exit == 0 {
 				t.Errorf("the host knows its plain name still: %s", r)
 			}
+			// All of it is taken back while the machine runs, which is reached throughout.
+			r := want(t, exitDone, h.Run(t, fixture("box", "--apply")...))
+			if strings.Contains(r.Stderr, "comes before ours") {
+				t.Errorf("the link was given to somebody else meanwhile: %s", r)
+			}
+			want(t, exitDone, h.Run(t, "nspawn-build", "restart", "box"))
+			if line, err := h.FromOutside(t, "tcp4", testhost.HostAddress+":8080"); err == nil {
+				t.Errorf("what is no longer published is reached: %q", line)
+			}
 			destroy(t, h, "box")
 			if diff := h.Settled(t, before, 10*time.Second, answeringProcesses(t, h)...); diff != "" {
 				t.Errorf("this is left behind:\n%s", diff)

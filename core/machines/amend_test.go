@@ -224,3 +224,24 @@ func TestAPasswordThatIsNeededIsAskedForBeforeAnythingIsDone(t *testing.T) {
 		t.Errorf("prepare: %v", err)
 	}
 }
+
+// Two runs may have looked at the same moment, and found the port free.
+func TestAPortThatAnotherRunTookMeanwhileIsNotGivenTwice(t *testing.T) {
+	h, _ := newHouse(t)
+	rec, other := complete(t, h, "box"), complete(t, h, "other")
+	port := spec.Publish{Protocol: "tcp", Host: 8080, Machine: 80}
+	next, made, err := amended(h, rec, Wanted{Apply: true}, func(s *spec.Spec) { s.Network.Publish = []spec.Publish{port} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Update(func(m *store.Machine) { m.Spec.Network.Publish = []spec.Publish{port} }); err != nil {
+		t.Fatal(err)
+	}
+	var bad spec.Invalid
+	if err := h.settle(t.Context(), next, made, h.Store.Journal("box")); !errors.As(err, &bad) || bad[0].Field != "network.publish" {
+		t.Errorf("it is settled: %v", err)
+	}
+	if m, err := h.Store.Load("box"); err != nil || len(m.Spec.Network.Publish) != 0 {
+		t.Errorf("on record it is published under %v, %v", m.Spec.Network.Publish, err)
+	}
+}

@@ -181,7 +181,11 @@ func (h *House) assembleNetwork(n *stages.Network, m store.Machine) {
 	default:
 		n.Reload = h.onBus(spec.DriverSystemd, (*host.Bus).ReloadNetwork)
 	}
-	if m.Driver != spec.DriverSystemd || !stages.LinkNeeded(m) {
+	if m.Driver != spec.DriverSystemd {
+		return
+	}
+	if !stages.LinkNeeded(m) {
+		n.StopLink = h.onBus(m.Driver, func(b *host.Bus, ctx context.Context) error { return b.StopUnit(ctx, unitfile.LinkUnit(m.Name)) })
 		return
 	}
 	self, err := os.Executable()
@@ -212,8 +216,7 @@ func (h *House) KeepLink(ctx context.Context, name string, warn func(string), re
 		return &HostError{err.Error(), "the machine does not start without"}
 	}
 	defer func() {
-		// The mark goes first: with what it stands for away nothing may start.
-		end := k.End(context.WithoutCancel(ctx))
+		end := h.endLink(context.WithoutCancel(ctx), c, k, name)
 		err = errors.Join(err, end)
 		if !errors.As(end, &runs) {
 			err = errors.Join(err, unmark(mark))
@@ -227,6 +230,17 @@ func (h *House) KeepLink(ctx context.Context, name string, warn func(string), re
 	}
 	k.Keep(ctx)
 	return nil
+}
+
+// endLink takes away what was put in place for a link, if the machine has ended
+// or is no longer to be kept from anything.
+func (h *House) endLink(ctx context.Context, c hostlink.Config, k *hostlink.Keeper, name string) error {
+	m, err := h.Store.Load(name)
+	if errors.Is(err, store.ErrNoMachine) || err == nil && !stages.LinkNeeded(m) {
+		k.Close()
+		return hostlink.Remove(ctx, c, name)
+	}
+	return k.End(ctx)
 }
 
 // unmark takes back that a link is ready, and the directories that were for

@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"context"
 	"slices"
 
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
@@ -30,5 +31,39 @@ func (p *Password) Amend(old, next []string) error {
 			return nil
 		}
 		return writeKeys(tree, want)
+	})
+}
+
+// Amend takes from the host what next has no word for any more. All else stays
+// as it is until next is applied: the machine may run, and is reached by it.
+func (n *Network) Amend(ctx context.Context, next *Network) error {
+	if n.Record.Machine().Spec.Network.Private {
+		return nil // the host has no part in it
+	}
+	return n.Exclusive(ctx, func() error {
+		before, err := n.ownFiles(n.Record.Machine())
+		if err != nil {
+			return err
+		}
+		after, err := next.ownFiles(next.Record.Machine())
+		if err != nil {
+			return err
+		}
+		changed := false
+		for _, f := range before {
+			if slices.ContainsFunc(after, func(a hostFile) bool { return a.path == f.path }) {
+				continue
+			}
+			if err := unlessForeign(n.Files.Remove(f.path, f.ours)); err != nil {
+				return err
+			}
+			changed = true
+		}
+		if n.Record.Machine().Spec.Network.Alias && !next.Record.Machine().Spec.Network.Alias {
+			if err := n.removeAlias(); err != nil {
+				return err
+			}
+		}
+		return n.reload(ctx, changed)
 	})
 }
