@@ -96,6 +96,8 @@ func (d LinkDropIn) Render() ([]byte, error) {
 	f.set("Wants", LinkUnit(d.Machine))
 	f.set("After", LinkUnit(d.Machine))
 	f.set("AssertPathExists", LinkReady(d.Machine))
+	// Without its settings systemd-nspawn would run it, and harden nothing.
+	f.set("AssertPathExists", "/etc/systemd/nspawn/"+d.Machine+".nspawn")
 	if d.Naming != "" {
 		if !namingForm.MatchString(d.Naming) {
 			return nil, &ValueError{"Environment", d.Naming, "is not a naming scheme"}
