@@ -153,7 +153,14 @@ func wait(ctx context.Context, cmd *exec.Cmd, s connection, machine *leader.Proc
 	// The command inside is the child of nsenter and of its process group;
 	// killing nsenter alone would leave it running.
 	stop := context.AfterFunc(ctx, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	done, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		goOn(cmd.Process.Pid, done)
+	}()
 	err := cmd.Wait()
+	close(done)
+	<-watched
 	killed := !stop()
 	s.drain()
 	if killed {
