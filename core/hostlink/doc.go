@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/driver/veth"
@@ -49,12 +50,19 @@ type Config struct {
 	RuntimeDir string // where it is noted who needs forwarding: /run/nspawn-build
 	// Warn is told what does not keep the machine from starting.
 	Warn func(message string)
+	// Next says what the link is to be when the machine boots again; nil where
+	// nothing changes while a keeper lives.
+	Next func() (Link, error)
 }
 
 // Keeper holds a link as it should be.
 type Keeper struct {
 	config Config
+
+	mu     sync.Mutex
 	link   Link
+	index  int    // of the link when it was last looked at; 0 when there was none
+	stale  bool   // it has not been made what it is to be since
 	closed ranges // what the set of the table holds now
 	rules  counts // what the table held when it was made
 	ports  *ports
@@ -159,6 +167,12 @@ func (k *Keeper) Connect(ctx context.Context) error {
 // Close ends what the keeper does itself: relaying to published ports. The
 // rules stay until Remove.
 func (k *Keeper) Close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closePorts()
+}
+
+func (k *Keeper) closePorts() {
 	if k.ports != nil {
 		k.ports.close()
 	}

@@ -102,6 +102,9 @@ func (h *House) settle(ctx context.Context, rec *store.Record, made *making, jou
 	if err := all.Network.Amend(ctx, wanted.Network); err != nil {
 		return fmt.Errorf("changing what this host does for %s: %w", next.Name, err)
 	}
+	if err := wanted.Settings.Amend(made.before.Spec.Storage); err != nil {
+		return fmt.Errorf("preparing the tree of %s: %w", next.Name, err)
+	}
 	if made.before.Spec.Enable && !next.Spec.Enable {
 		if err := all.Enable.Undo(ctx); err != nil {
 			return fmt.Errorf("disabling %s: %w", next.Name, err)
@@ -110,6 +113,15 @@ func (h *House) settle(ctx context.Context, rec *store.Record, made *making, jou
 	waits, err := h.waiting(ctx, made)
 	if err != nil {
 		return err
+	}
+	d, err := h.driverOf(next.Driver)
+	if err != nil {
+		return err
+	}
+	if d, ok := d.(describer); ok {
+		if err := d.Describe(bootMachine(next)); err != nil {
+			return fmt.Errorf("changing what %s boots with: %w", next.Name, err)
+		}
 	}
 	// Another run may have given somebody else the same port since.
 	return h.exclusive(ctx, func() error {
@@ -122,6 +134,12 @@ func (h *House) settle(ctx context.Context, rec *store.Record, made *making, jou
 		}
 		return rec.Update(func(m *store.Machine) { m.Waiting = waits })
 	})
+}
+
+// describer is a driver that boots a machine which reboots itself with what it
+// was told of it before.
+type describer interface {
+	Describe(m driver.Machine) error
 }
 
 // waiting is what will wait for the machine's next boot, with what waits

@@ -202,7 +202,10 @@ func (h *House) KeepLink(ctx context.Context, name string, warn func(string), re
 	if err != nil {
 		return err
 	}
-	c := hostlink.Config{RuntimeDir: RuntimeDir, Warn: warn}
+	c := hostlink.Config{RuntimeDir: RuntimeDir, Warn: warn, Next: func() (hostlink.Link, error) {
+		m, err := h.Store.Load(name)
+		return stages.HostLink(m), err
+	}}
 	mark := unitfile.LinkReady(name)
 	if err := unmark(mark); err != nil { // of a run that was killed
 		return err

@@ -2,9 +2,11 @@ package stages
 
 import (
 	"context"
+	"reflect"
 	"slices"
 
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
+	"github.com/nspawn-build/nspawn-build/core/spec"
 )
 
 // Amend changes the keys that the machine lets in from those that old was made
@@ -32,6 +34,19 @@ func (p *Password) Amend(old, next []string) error {
 		}
 		return writeKeys(tree, want)
 	})
+}
+
+// Amend makes in the tree what the settings need now and did not need before.
+func (s *Settings) Amend(before spec.Storage) error {
+	m := s.Record.Machine()
+	if reflect.DeepEqual(before, m.Spec.Storage) {
+		return nil
+	}
+	bound, err := s.bindings(m)
+	if err != nil {
+		return err
+	}
+	return withTree(s.Record, func(tree *rootfs.Tree) error { return s.prepareTree(tree, m.Spec.Storage, bound) })
 }
 
 // Amend takes from the host what next has no word for any more. All else stays
