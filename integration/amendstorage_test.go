@@ -17,7 +17,10 @@ func TestStorageThatIsEditedIsWhatAMachineBootsWith(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
 			before := h.Snapshot(t)
 			create(t, h, fixture("box")...)
-			edit := func(args ...string) { t.Helper(); create(t, h, fixture("box", append(args, "--apply", "--restart")...)...) }
+			edit := func(args ...string) {
+				t.Helper()
+				create(t, h, fixture("box", append(args, "--apply", "--restart")...)...)
+			}
 			inside := func(script string) { t.Helper(); h.MustRun(t, "nspawn-build", "exec", "box", "sh", "-ec", script) }
 
 			edit("--read-only", "--bind-ro", "/usr/share:/opt/other/share")
