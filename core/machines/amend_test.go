@@ -172,7 +172,7 @@ func TestWhatTakesABootWaitsUntilThereWasOne(t *testing.T) {
 	bind := func(target string) func(*spec.Spec) {
 		return func(s *spec.Spec) {
 			s.Limits.TasksMax = 100
-			s.Storage.Binds = append(s.Storage.Binds, spec.Bind{Source: "/srv", Target: target})
+			s.Storage.Binds = append(s.Storage.Binds, spec.Bind{Source: "/srv", Target: target, ReadOnly: true})
 		}
 	}
 	waits := func() []string {
