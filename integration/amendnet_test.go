@@ -53,6 +53,28 @@ func TestWhatAMachineReachesAndPublishesIsEdited(t *testing.T) {
 			if r := h.Run(t, "grep", "-w", "box", "/etc/hosts"); r.Exit == 0 {
 				t.Errorf("the host knows its plain name still: %s", r)
 			}
+			// A machine that reboots itself has what was changed meanwhile.
+			want(t, exitDone, h.Run(t, fixture("box", "--apply", "--publish", "8082:7000", "--egress", "none")...))
+			want(t, exitDone, h.Run(t, "nspawn-build", "reboot", "box"))
+			answerInside(t, h, "box", "7000")
+			if line, err := h.FromOutside(t, "tcp4", testhost.HostAddress+":8082"); err != nil {
+				t.Errorf("what is published since it rebooted is not reached: %q, %v", line, err)
+			}
+			if line, err := h.FromOutside(t, "tcp4", testhost.HostAddress+":8080"); err == nil {
+				t.Errorf("what is not published since it rebooted is reached: %q", line)
+			}
+			if got := reached(t, h, "box", "tcp/"+hostSide(m)+"/7001"); len(got) != 0 {
+				t.Errorf("it reaches the host still: %v", got)
+			}
+			// All of it is taken back while the machine runs, which is reached throughout.
+			r := want(t, exitDone, h.Run(t, fixture("box", "--apply")...))
+			if strings.Contains(r.Stderr, "comes before ours") {
+				t.Errorf("the link was given to somebody else meanwhile: %s", r)
+			}
+			want(t, exitDone, h.Run(t, "nspawn-build", "restart", "box"))
+			if line, err := h.FromOutside(t, "tcp4", testhost.HostAddress+":8082"); err == nil {
+				t.Errorf("what is no longer published is reached: %q", line)
+			}
 			destroy(t, h, "box")
 			if diff := h.Settled(t, before, 10*time.Second, answeringProcesses(t, h)...); diff != "" {
 				t.Errorf("this is left behind:\n%s", diff)

@@ -169,7 +169,8 @@ var faults = []fault{
 	},
 	{
 		name: "orphan state",
-		inject: `for dir in /etc/systemd/network/50-ve-gone.network /etc/systemd/nspawn/gone.nspawn; do
+		inject: `for dir in /etc/systemd/network/50-ve-gone.network /etc/systemd/nspawn/gone.nspawn \
+				/etc/systemd/system/nspawn-build-link@gone.service; do
 				echo '# Made by nspawn-build for machine gone.' >$dir; done
 			mkdir -p /var/lib/nspawn-build/journal /run/nspawn-build/machines/gone
 			echo '{}' >/var/lib/nspawn-build/journal/gone.jsonl

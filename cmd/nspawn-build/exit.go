@@ -334,9 +334,10 @@ func (a *app) detail(err error) {
 	}
 }
 
+// hint is part of the error that it follows, at whatever level one listens.
 func (a *app) hint(text string) {
 	if text != "" {
-		a.log.Info("hint: " + text)
+		a.log.Error(hintMark + text)
 	}
 }
 

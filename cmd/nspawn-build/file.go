@@ -74,7 +74,23 @@ func (a *app) wishes(ctx *cli.Context) (all []wish, several bool, err error) {
 		}
 		all = append(all, w)
 	}
-	return all, f.Several, nil
+	return all, f.Several, apart(all)
+}
+
+// apart says what the machines of a file take from each other.
+func apart(all []wish) error {
+	specs := make([]spec.Spec, len(all))
+	for i, w := range all {
+		specs[i] = w.Spec
+	}
+	var found spec.FileError
+	for _, c := range spec.Clashes(specs) {
+		found.Findings = append(found.Findings, all[c.Machine].file.Locate(spec.Invalid{c.FieldError}).Findings...)
+	}
+	if len(found.Findings) == 0 {
+		return nil
+	}
+	return &found
 }
 
 // specLimit is more than core/spec takes: then it is it that says so.

@@ -23,6 +23,8 @@ import (
 //     what to do.
 //   - Tools' own output is shown with --log-level debug, and when it failed.
 
+const hintMark = "hint: "
+
 // plainFormatter writes what people read: the words, with the level only where
 // it says something.
 type plainFormatter struct{}
@@ -30,6 +32,7 @@ type plainFormatter struct{}
 func (plainFormatter) Format(e *logrus.Entry) ([]byte, error) {
 	var b bytes.Buffer
 	switch {
+	case strings.HasPrefix(e.Message, hintMark):
 	case e.Level <= logrus.ErrorLevel:
 		b.WriteString("error: ")
 	case e.Level == logrus.WarnLevel:
@@ -103,7 +106,7 @@ func (p *progress) tell(e pipeline.Event) {
 		p.said[e.Text] = true
 		log.Warn(e.Stage + ": " + e.Text)
 		if e.Hint != "" {
-			log.Info("hint: " + e.Hint)
+			log.Warn(hintMark + e.Hint)
 		}
 	case pipeline.Line:
 		log.Debugf("%s| %s", e.Stage, e.Text)

@@ -97,7 +97,7 @@ func (e *exam) links(ctx context.Context) []Finding {
 			return one(untold(idOrphan, err))
 		}
 		for _, n := range names {
-			taken[addr.LinkName(n, addr.SchemeOf(e.House.Host.SystemdVersion))] = true
+			taken[addr.LinkName(n, addr.SchemeOf(e.House.Host.NamingScheme()))] = true
 		}
 	}
 	var found []Finding

@@ -134,7 +134,8 @@ func rootsOwn(path string) (rootfs.Identity, error) {
 // generated are where files of ours are written for one machine each.
 var generated = []string{
 	"/etc/systemd/network/*.network", "/etc/systemd/nspawn/*.nspawn",
-	"/etc/systemd/system/systemd-nspawn@*.service.d/*.conf", "/etc/systemd/resolved.conf.d/*.conf",
+	"/etc/systemd/system/systemd-nspawn@*.service.d/*.conf", "/etc/systemd/system/nspawn-build-link@*.service",
+	"/etc/systemd/resolved.conf.d/*.conf",
 }
 
 // shared are the files that name all machines.
@@ -198,7 +199,7 @@ func (e *exam) reload(ctx context.Context, path string) (err error) {
 		return bus.ReloadNetwork(ctx)
 	case strings.Contains(path, "resolved.conf.d"):
 		return bus.ReloadResolver(ctx)
-	case strings.Contains(path, ".service.d"):
+	case strings.HasPrefix(path, "/etc/systemd/system/"):
 		return bus.ReloadUnits(ctx)
 	}
 	return nil

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -21,6 +22,25 @@ func (b *Bus) UnitProperty(ctx context.Context, unit, kind, property string) (an
 		return nil, fmt.Errorf("unit %s: %w", unit, err)
 	}
 	return v.Value(), nil
+}
+
+// StopUnit stops a unit, and returns when it has ended.
+func (b *Bus) StopUnit(ctx context.Context, unit string) error {
+	o := b.conn.Object(systemd1, "/org/freedesktop/systemd1")
+	if err := o.CallWithContext(ctx, systemd1+".Manager.StopUnit", 0, unit, "replace").Err; err != nil {
+		return fmt.Errorf("stopping %s: %w", unit, err)
+	}
+	for {
+		state, err := b.UnitProperty(ctx, unit, "Unit", "ActiveState")
+		if err != nil || state == "inactive" || state == "failed" {
+			return err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("stopping %s: %w", unit, context.Cause(ctx))
+		}
+	}
 }
 
 // ReconfigureLink makes networkd set a link up anew by the file that it finds

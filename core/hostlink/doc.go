@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/driver/veth"
@@ -49,12 +50,19 @@ type Config struct {
 	RuntimeDir string // where it is noted who needs forwarding: /run/nspawn-build
 	// Warn is told what does not keep the machine from starting.
 	Warn func(message string)
+	// Next says what the link is to be when the machine boots again; nil where
+	// nothing changes while a keeper lives.
+	Next func() (Link, error)
 }
 
 // Keeper holds a link as it should be.
 type Keeper struct {
 	config Config
+
+	mu     sync.Mutex
 	link   Link
+	index  int    // of the link when it was last looked at; 0 when there was none
+	stale  bool   // it has not been made what it is to be since
 	closed ranges // what the set of the table holds now
 	rules  counts // what the table held when it was made
 	ports  *ports
@@ -63,6 +71,9 @@ type Keeper struct {
 // Open puts everything in place that must be there before the machine's first
 // packet. What was there of an earlier run is replaced. When it fails, the
 // machine must not start.
+//
+// Where the link is there already, the machine runs, and whoever kept it was
+// killed. Then nothing is taken away from what bounds it, whatever fails.
 func Open(ctx context.Context, c Config, l Link) (*Keeper, error) {
 	k := &Keeper{config: c, link: l}
 	if !l.Needed() {
@@ -79,18 +90,64 @@ func Open(ctx context.Context, c Config, l Link) (*Keeper, error) {
 	}
 	if err := k.install(); err != nil {
 		if len(l.Publish) > 0 || l.Egress != spec.EgressAny {
-			return nil, errors.Join(err, Remove(ctx, c, l.Machine))
+			return nil, k.giveUp(ctx, err)
 		}
 		beyond = append(beyond, err.Error())
 	}
 	var err error
 	if k.ports, err = openPorts(ctx, l); err != nil {
-		return nil, errors.Join(err, Remove(ctx, c, l.Machine))
+		if running, lookErr := veth.Exists(l.Interface); lookErr != nil || !running {
+			return nil, k.giveUp(ctx, errors.Join(err, lookErr))
+		}
+		c.Warn(fmt.Sprintf("what is sent to published ports of %s over loopback is not relayed until it is started again: %v", l.Machine, err))
 	}
 	if len(beyond) > 0 {
 		c.Warn(fmt.Sprintf("%s can be reached from this host but cannot reach beyond it: %s", l.Machine, strings.Join(beyond, "; ")))
 	}
 	return k, nil
+}
+
+// RunsError says that what bounds a machine has to stay, for the machine runs.
+type RunsError struct {
+	Machine string
+	Err     error // why it was to go; nil where nothing is wrong
+}
+
+func (e *RunsError) Error() string {
+	text := e.Machine + " runs: the rules of its network stay as they are"
+	if e.Err != nil {
+		text = e.Err.Error() + "; " + text
+	}
+	return text
+}
+
+// Unwrap is why.
+func (e *RunsError) Unwrap() error { return e.Err }
+
+// giveUp takes everything away again after a failure, unless the machine runs.
+func (k *Keeper) giveUp(ctx context.Context, err error) error {
+	if running, lookErr := veth.Exists(k.link.Interface); lookErr != nil || running {
+		return &RunsError{k.link.Machine, errors.Join(err, lookErr)}
+	}
+	return errors.Join(err, Remove(ctx, k.config, k.link.Machine))
+}
+
+// gone is how long the link of a machine that has ended may take to go.
+const gone = 5 * time.Second
+
+// End takes away whatever was put in place, once the machine has ended. While
+// it runs the rules are what keeps it from what it may not reach: then they
+// stay, whoever ended the keeper, and the error is a RunsError.
+func (k *Keeper) End(ctx context.Context) error {
+	k.Close()
+	if k.link.Interface != "" {
+		wait, cancel := context.WithTimeout(ctx, gone)
+		defer cancel()
+		if err := veth.WaitGone(wait, k.link.Interface); err != nil {
+			return &RunsError{Machine: k.link.Machine}
+		}
+	}
+	return Remove(ctx, k.config, k.link.Machine)
 }
 
 // Connect waits for the link and gives the host's end its address, where that
@@ -110,6 +167,12 @@ func (k *Keeper) Connect(ctx context.Context) error {
 // Close ends what the keeper does itself: relaying to published ports. The
 // rules stay until Remove.
 func (k *Keeper) Close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closePorts()
+}
+
+func (k *Keeper) closePorts() {
 	if k.ports != nil {
 		k.ports.close()
 	}

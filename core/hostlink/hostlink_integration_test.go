@@ -207,6 +207,56 @@ func TestRulesThatAreFlushedArePutBack(t *testing.T) {
 	}
 }
 
+// A keeper that is ended, or that starts again and cannot do all that it is to
+// do, opens nothing: the machine runs.
+func TestWhatBoundsARunningMachineStaysWhateverBecomesOfItsKeeper(t *testing.T) {
+	w := newWorld(t)
+	bounded := []string{"the internet", "the internet by UDP", "a network behind a VPN"}
+	check := func(when string) {
+		t.Helper()
+		if diff := cmp.Diff(bounded, w.reaches(t)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+	}
+	k := open(t, withEgress(spec.EgressInternet))
+	check("at first")
+	var runs *RunsError
+	if err := k.End(t.Context()); !errors.As(err, &runs) {
+		t.Errorf("the keeper of a machine that runs ended: %v, want a RunsError", err)
+	}
+	check("its keeper was ended")
+
+	l, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	link := withEgress(spec.EgressInternet)
+	link.Publish = []spec.Publish{{Protocol: "tcp", Host: netip.MustParseAddrPort(l.Addr().String()).Port(), Machine: 80}}
+	var warned []string
+	again, err := Open(t.Context(), Config{RuntimeDir: t.TempDir(), Warn: func(m string) { warned = append(warned, m) }}, link)
+	if err != nil || len(warned) != 1 || !strings.Contains(warned[0], strconv.Itoa(os.Getpid())) {
+		t.Fatalf("a keeper that starts again while its port is taken: %v, warned of %q", err, warned)
+	}
+	check("its keeper could not have its port")
+
+	if err := again.giveUp(t.Context(), errors.New("no rules")); !errors.As(err, &runs) || !strings.Contains(err.Error(), "no rules") {
+		t.Errorf("a keeper that could not make its rules: %v, want a RunsError that says so", err)
+	}
+	check("its keeper gave up")
+
+	there, err := netlink.LinkByName(link.Interface)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(netlink.LinkDel(there), again.End(t.Context())); err != nil {
+		t.Errorf("the machine has ended: %v", err)
+	}
+	if out, err := exec.Command("nft", "list", "tables").CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("left behind: %s, %v", out, err)
+	}
+}
+
 func until(t *testing.T, diff func() string) {
 	t.Helper()
 	last := diff()

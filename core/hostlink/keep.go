@@ -28,7 +28,7 @@ const settle = 20 * time.Millisecond
 // address whenever a new one comes up, a network that this host joins is closed
 // to the machine at once, and rules that somebody flushed are put back.
 func (k *Keeper) Keep(ctx context.Context) {
-	if !k.link.Needed() {
+	if k.config.Next == nil && !k.link.Needed() {
 		<-ctx.Done()
 		return
 	}
@@ -38,7 +38,7 @@ func (k *Keeper) Keep(ctx context.Context) {
 	defer again.Stop()
 	said := ""
 	for {
-		if err := k.mend(); err != nil && ctx.Err() == nil && err.Error() != said {
+		if err := k.mend(ctx); err != nil && ctx.Err() == nil && err.Error() != said {
 			said = err.Error()
 			k.config.Warn(said)
 		}
@@ -61,8 +61,17 @@ func (k *Keeper) Keep(ctx context.Context) {
 }
 
 // mend looks at everything and puts right what is not.
-func (k *Keeper) mend() error {
+func (k *Keeper) mend(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	var errs []error
+	k.stale = k.rebooted() || k.stale
+	if k.stale {
+		err := k.renew(ctx)
+		var taken *TakenError
+		k.stale = err != nil && !errors.As(err, &taken) // else the rest is as it should be
+		errs = append(errs, err)
+	}
 	if k.link.Builtin && k.link.HostSide.IsValid() {
 		err := veth.Configure(k.link.Interface, k.link.HostSide)
 		if missing := (netlink.LinkNotFoundError{}); err != nil && !errors.As(err, &missing) && !errors.Is(err, unix.ENODEV) {

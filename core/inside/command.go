@@ -168,7 +168,14 @@ func (c Command) wait(ctx context.Context, cmd *exec.Cmd, s connection, machine 
 		}
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	})
+	done, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		goOn(cmd.Process.Pid, done)
+	}()
 	err := cmd.Wait()
+	close(done)
+	<-watched
 	killed := !stop()
 	close(exited)
 	relayed.Wait()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
@@ -96,10 +95,15 @@ func (h *House) settle(ctx context.Context, rec *store.Record, made *making, jou
 	if err := all.Password.Amend(made.before.AuthorizedKeys, next.AuthorizedKeys); err != nil {
 		return fmt.Errorf("changing the keys that %s lets in: %w", next.Name, err)
 	}
-	if slices.ContainsFunc(made.differences, onTheHost) {
-		if err := all.Network.Undo(ctx); err != nil {
-			return fmt.Errorf("changing what this host does for %s: %w", next.Name, err)
-		}
+	wanted, err := h.assemble(rec, nil)
+	if err != nil {
+		return err
+	}
+	if err := all.Network.Amend(ctx, wanted.Network); err != nil {
+		return fmt.Errorf("changing what this host does for %s: %w", next.Name, err)
+	}
+	if err := wanted.Settings.Amend(made.before.Spec.Storage); err != nil {
+		return fmt.Errorf("preparing the tree of %s: %w", next.Name, err)
 	}
 	if made.before.Spec.Enable && !next.Spec.Enable {
 		if err := all.Enable.Undo(ctx); err != nil {
@@ -110,7 +114,32 @@ func (h *House) settle(ctx context.Context, rec *store.Record, made *making, jou
 	if err != nil {
 		return err
 	}
-	return rec.Update(func(m *store.Machine) { m.Waiting = waits })
+	d, err := h.driverOf(next.Driver)
+	if err != nil {
+		return err
+	}
+	if d, ok := d.(describer); ok {
+		if err := d.Describe(bootMachine(next)); err != nil {
+			return fmt.Errorf("changing what %s boots with: %w", next.Name, err)
+		}
+	}
+	// Another run may have given somebody else the same port since.
+	return h.exclusive(ctx, func() error {
+		all, err := h.Store.List()
+		if err != nil {
+			return err
+		}
+		if err := publishedByOthers(&next, all); err != nil {
+			return err
+		}
+		return rec.Update(func(m *store.Machine) { m.Waiting = waits })
+	})
+}
+
+// describer is a driver that boots a machine which reboots itself with what it
+// was told of it before.
+type describer interface {
+	Describe(m driver.Machine) error
 }
 
 // waiting is what will wait for the machine's next boot, with what waits
@@ -130,16 +159,6 @@ func (h *House) waiting(ctx context.Context, made *making) (*store.Waiting, erro
 		return nil, nil //nolint:nilnil // nothing waits
 	}
 	return w, nil
-}
-
-// onTheHost tells of a difference that may leave something on the host that the
-// new spec has no word for. Then the host's side is taken back whole, and the
-// stage makes it again.
-func onTheHost(d spec.Difference) bool {
-	if d.Field == "network.dns.mode" {
-		return d.Before == strconv.Quote(string(spec.DNSHost))
-	}
-	return slices.Contains([]string{"network.publish", "network.egress", "network.host", "network.alias"}, d.Key())
 }
 
 func (h *House) statusOf(ctx context.Context, m store.Machine) (driver.Status, error) {

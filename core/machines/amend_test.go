@@ -172,7 +172,7 @@ func TestWhatTakesABootWaitsUntilThereWasOne(t *testing.T) {
 	bind := func(target string) func(*spec.Spec) {
 		return func(s *spec.Spec) {
 			s.Limits.TasksMax = 100
-			s.Storage.Binds = append(s.Storage.Binds, spec.Bind{Source: "/srv", Target: target})
+			s.Storage.Binds = append(s.Storage.Binds, spec.Bind{Source: "/srv", Target: target, ReadOnly: true})
 		}
 	}
 	waits := func() []string {
@@ -222,5 +222,26 @@ func TestAPasswordThatIsNeededIsAskedForBeforeAnythingIsDone(t *testing.T) {
 	w.Spec.Access.Password = spec.PasswordGiven
 	if _, _, err := h.prepare(t.Context(), &w, spec.DriverDirect); !errors.Is(err, stages.ErrPasswordNeeded) {
 		t.Errorf("prepare: %v", err)
+	}
+}
+
+// Two runs may have looked at the same moment, and found the port free.
+func TestAPortThatAnotherRunTookMeanwhileIsNotGivenTwice(t *testing.T) {
+	h, _ := newHouse(t)
+	rec, other := complete(t, h, "box"), complete(t, h, "other")
+	port := spec.Publish{Protocol: "tcp", Host: 8080, Machine: 80}
+	next, made, err := amended(h, rec, Wanted{Apply: true}, func(s *spec.Spec) { s.Network.Publish = []spec.Publish{port} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Update(func(m *store.Machine) { m.Spec.Network.Publish = []spec.Publish{port} }); err != nil {
+		t.Fatal(err)
+	}
+	var bad spec.Invalid
+	if err := h.settle(t.Context(), next, made, h.Store.Journal("box")); !errors.As(err, &bad) || bad[0].Field != "network.publish" {
+		t.Errorf("it is settled: %v", err)
+	}
+	if m, err := h.Store.Load("box"); err != nil || len(m.Spec.Network.Publish) != 0 {
+		t.Errorf("on record it is published under %v, %v", m.Spec.Network.Publish, err)
 	}
 }

@@ -73,11 +73,13 @@ func (h *House) SetLimits(ctx context.Context, name string, change func(*spec.Li
 		if !rec.Machine().Complete {
 			return fmt.Errorf("%s: %w", name, ErrIncomplete)
 		}
+		wanted := rec.Machine()
+		if err := wanted.Spec.SetLimits(change); err != nil {
+			return err
+		}
 		if out.Before, err = h.Bounds(ctx, rec.Machine()); err != nil {
 			return err
 		}
-		wanted := rec.Machine()
-		change(&wanted.Spec.Limits)
 		// What is in the way is found before anything is touched.
 		if err := h.limit(h.Store.NewRecord(wanted), func(s pipeline.Stage) error {
 			changes, err := s.Check(ctx)

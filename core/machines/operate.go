@@ -74,13 +74,34 @@ func (h *House) boot(ctx context.Context, rec *store.Record, timeout time.Durati
 		return false, err
 	}
 	all.Boot.Timeout = timeout
-	runner := pipeline.Runner{Stages: h.decorate([]pipeline.Stage{as(all.Boot)}, nil)}
+	order, err := h.settled(ctx, all.Settings, as(all.Boot))
+	if err != nil {
+		return false, err
+	}
+	runner := pipeline.Runner{Stages: h.decorate(order, nil)}
 	err = h.lookingRound(rec.Machine(), func() error {
 		results, err := runner.Run(ctx)
-		changed = len(results) == 1 && results[0].Changed
+		changed = len(results) == len(order) && results[len(order)-1].Changed
 		return err
 	})
 	return changed, err
+}
+
+// settled is what boots a machine, after what puts its settings back where they
+// are lost.
+func (h *House) settled(ctx context.Context, settings *stages.Settings, boot pipeline.Stage) ([]pipeline.Stage, error) {
+	if changes, err := boot.Check(ctx); err != nil || len(changes) == 0 {
+		return []pipeline.Stage{boot}, nil //nolint:nilerr // it says so itself
+	}
+	lost, err := settings.Lost()
+	if err != nil || !lost {
+		return []pipeline.Stage{boot}, err
+	}
+	h.Tell(pipeline.Event{
+		Stage: stages.NameSettings, Kind: pipeline.Warning,
+		Text: "the settings of " + settings.Record.Machine().Name + " were removed or changed: they are put back",
+	})
+	return []pipeline.Stage{settings, boot}, nil
 }
 
 // Stop powers a machine off; when grace is over it is ended by force, at once

@@ -181,7 +181,11 @@ func (h *House) assembleNetwork(n *stages.Network, m store.Machine) {
 	default:
 		n.Reload = h.onBus(spec.DriverSystemd, (*host.Bus).ReloadNetwork)
 	}
-	if m.Driver != spec.DriverSystemd || !stages.LinkNeeded(m) {
+	if m.Driver != spec.DriverSystemd {
+		return
+	}
+	if !stages.LinkNeeded(m) {
+		n.StopLink = h.onBus(m.Driver, func(b *host.Bus, ctx context.Context) error { return b.StopUnit(ctx, unitfile.LinkUnit(m.Name)) })
 		return
 	}
 	self, err := os.Executable()
@@ -198,17 +202,28 @@ func (h *House) KeepLink(ctx context.Context, name string, warn func(string), re
 	if err != nil {
 		return err
 	}
-	c := hostlink.Config{RuntimeDir: RuntimeDir, Warn: warn}
+	c := hostlink.Config{RuntimeDir: RuntimeDir, Warn: warn, Next: func() (hostlink.Link, error) {
+		m, err := h.Store.Load(name)
+		return stages.HostLink(m), err
+	}}
 	mark := unitfile.LinkReady(name)
 	if err := unmark(mark); err != nil { // of a run that was killed
 		return err
 	}
 	k, err := hostlink.Open(ctx, c, stages.HostLink(m))
-	if err != nil {
+	var runs *hostlink.RunsError
+	switch {
+	case errors.As(err, &runs): // to be tried again
+		return err
+	case err != nil:
 		return &HostError{err.Error(), "the machine does not start without"}
 	}
 	defer func() {
-		err = errors.Join(err, unmark(mark), hostlink.Remove(context.WithoutCancel(ctx), c, name))
+		end := h.endLink(context.WithoutCancel(ctx), c, k, name)
+		err = errors.Join(err, end)
+		if !errors.As(end, &runs) {
+			err = errors.Join(err, unmark(mark))
+		}
 	}()
 	if err := errors.Join(os.MkdirAll(filepath.Dir(mark), 0o700), os.WriteFile(mark, nil, 0o600)); err != nil {
 		return err
@@ -217,8 +232,18 @@ func (h *House) KeepLink(ctx context.Context, name string, warn func(string), re
 		return err
 	}
 	k.Keep(ctx)
-	k.Close()
 	return nil
+}
+
+// endLink takes away what was put in place for a link, if the machine has ended
+// or is no longer to be kept from anything.
+func (h *House) endLink(ctx context.Context, c hostlink.Config, k *hostlink.Keeper, name string) error {
+	m, err := h.Store.Load(name)
+	if errors.Is(err, store.ErrNoMachine) || err == nil && !stages.LinkNeeded(m) {
+		k.Close()
+		return hostlink.Remove(ctx, c, name)
+	}
+	return k.End(ctx)
 }
 
 // unmark takes back that a link is ready, and the directories that were for

@@ -24,7 +24,9 @@ func Derive(origin Spec, in Input) (Spec, error) {
 		b.driver(in.Driver)
 	}
 	b.limits(in)
+	b.profileLimits()
 	b.deriveNetwork(origin.Network, in)
+	b.withoutLink(Input{Address: in.Address, Gateway: in.Gateway, Publish: in.Publish})
 	b.deriveLifetime(origin, in)
 	b.deriveAccess(origin.Access, in)
 	if len(b.found) > 0 {

@@ -89,3 +89,26 @@ func TestEverythingThatIsWrongWithACloneIsSaid(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// A clone is held to what its origin is.
+func TestWhatItsOriginCannotHaveACloneCannot(t *testing.T) {
+	for _, c := range []struct {
+		field      string
+		origin, in Input
+	}{
+		{"limits.memory-max", Input{Profile: "sandbox"}, Input{MemoryMax: "infinity"}},
+		{"network.publish", Input{PrivateNetwork: true}, Input{Publish: []string{"8080:80"}}},
+		{"network.address", Input{PrivateNetwork: true}, Input{Address: "10.9.0.2/24"}},
+	} {
+		c.origin.Name, c.origin.Distro, c.origin.Directory = "origin", "debian", "/srv/machines"
+		origin, err := Build(c.origin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.in.Name = "copy"
+		_, err = Derive(origin, c.in)
+		if found, ok := err.(Invalid); !ok || len(found) != 1 || found[0].Field != c.field { //nolint:errorlint // it is what Derive returns
+			t.Errorf("%s: %v", c.field, err)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 // be reached.
 func (b *build) contradictions(in Input) {
 	b.withoutLink(in)
+	b.boundedRoot()
 	b.withoutCapabilities()
 	b.readOnlyRoot()
 	b.targets()
@@ -34,6 +35,21 @@ func (b *build) withoutLink(in Input) {
 	if in.Alias {
 		b.note(&FieldError{"network.alias", "", "a name needs the link that --private-network leaves out", hint})
 	}
+}
+
+// boundedRoot is about a machine whose root is this host's: it administers the
+// network of this host as well as its own, and so can give itself another link
+// than the one that it is bounded on.
+func (b *build) boundedRoot() {
+	s := b.spec.Security
+	if b.spec.Network.Egress == EgressAny || s.PrivateUsers != PrivateUsersNone || s.Profile != ProfileNone { // which does not have it
+		return
+	}
+	b.note(&FieldError{
+		"network.egress", string(b.spec.Network.Egress),
+		"cannot be held to by a machine whose root is root of this host (--private-users no): it could make itself a link of its own to this host",
+		"leave out --private-users no, or use --private-network, which leaves no link at all",
+	})
 }
 
 // needed are the capabilities without which a machine does not come up with all

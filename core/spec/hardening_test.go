@@ -54,6 +54,30 @@ func TestASandboxIsRecordedAsWhatItStandsFor(t *testing.T) {
 	}
 }
 
+func TestASandboxStaysBoundedWhateverIsSetLater(t *testing.T) {
+	s := build(t, func(i *spec.Input) { i.Profile, i.MemoryMax = "sandbox", "1G" })
+	for _, limit := range []string{"memory-max", "tasks-max"} {
+		before := s.Limits
+		err := s.SetLimits(func(l *spec.Limits) { _ = l.Set(limit, "infinity") })
+		var bad spec.Invalid
+		if !errors.As(err, &bad) || bad[0].Field != "limits."+limit || bad[0].Hint == "" || s.Limits != before {
+			t.Errorf("%s is lifted: %v, %+v", limit, err, s.Limits)
+		}
+	}
+	err := s.SetLimits(func(l *spec.Limits) {
+		for _, limit := range spec.LimitNames() {
+			_ = l.Set(limit, "")
+		}
+	})
+	if fresh := build(t, func(i *spec.Input) { i.Profile = "sandbox" }); err != nil || s.Limits != fresh.Limits {
+		t.Errorf("what is unset is not what the profile says: %+v, %v", s.Limits, err)
+	}
+	plain := build(t, func(*spec.Input) {})
+	if err := plain.SetLimits(func(l *spec.Limits) { l.MemoryMax = spec.Infinity }); err != nil || plain.Limits.MemoryMax != spec.Infinity {
+		t.Errorf("without the profile: %v", err)
+	}
+}
+
 func TestAProfileSaysAllThatItSettles(t *testing.T) {
 	s := build(t, func(i *spec.Input) { i.Profile = "sandbox" })
 	said := map[string]string{}
@@ -90,6 +114,8 @@ func TestWhatCannotBeHadTogetherIsExplained(t *testing.T) {
 		{"network.publish", "--private-network", private(func(i *spec.Input) { i.Publish = []string{"80:80"} })},
 		{"network.address", "--private-network", private(func(i *spec.Input) { i.Address = "10.1.2.3/24" })},
 		{"network.egress", "--private-network", private(func(i *spec.Input) { i.Egress = "internet" })},
+		{"network.egress", "link of its own", func(i *spec.Input) { i.Egress, i.PrivateUsers = "none", "no" }},
+		{"network.egress", "link of its own", func(i *spec.Input) { i.Egress, i.PrivateUsers = "internet", "no" }},
 		{"network.alias", "--private-network", private(func(i *spec.Input) { i.Alias = true })},
 		{"security.drop-capability", "nothing that a machine could boot with", drop("all")},
 		{"security.drop-capability", "systemd could not mount", drop("sys_admin")},

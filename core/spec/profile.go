@@ -56,40 +56,34 @@ func (p Profile) Settings() []Setting {
 	}
 }
 
+// weaker notes what would weaken the profile.
+func (b *build) weaker(field, value, because string) {
+	b.note(&FieldError{
+		field, value, "weakens the sandbox profile: " + because,
+		"leave it out; or make the machine without --profile, with what you want of it flag by flag",
+	})
+}
+
 // profile makes what the profile stands for part of the spec, and refuses what
 // would weaken it.
 func (b *build) profile(in Input) {
 	if b.spec.Security.Profile != ProfileSandbox {
 		return
 	}
-	weaker := func(field, value, because string) {
-		b.note(&FieldError{
-			field, value, "weakens the sandbox profile: " + because,
-			"leave it out, or leave out --profile and give what you want of it flag by flag",
-		})
-	}
-	s, n, l := &b.spec.Security, &b.spec.Network, &b.spec.Limits
+	s, n := &b.spec.Security, &b.spec.Network
 	if s.PrivateUsers != PrivateUsersPick {
-		weaker("security.private-users", string(s.PrivateUsers), "the machine's users would be this host's")
+		b.weaker("security.private-users", string(s.PrivateUsers), "the machine's users would be this host's")
 	}
 	for _, c := range s.Capabilities {
-		weaker("security.capability", c, "it adds to what the machine may do")
+		b.weaker("security.capability", c, "it adds to what the machine may do")
 	}
 	for _, call := range s.SystemCallFilter {
 		if !strings.HasPrefix(call, "~") {
-			weaker("security.system-call-filter", call, "it lets a system call through; write ~ before what is to be refused")
+			b.weaker("security.system-call-filter", call, "it lets a system call through; write ~ before what is to be refused")
 		}
 	}
 	if in.Egress == "any" {
-		weaker("network.egress", in.Egress, "this host and the networks around it would be reached")
-	}
-	for _, given := range []struct {
-		field string
-		value uint64
-	}{{"limits.memory-max", l.MemoryMax}, {"limits.tasks-max", l.TasksMax}} {
-		if given.value == Infinity {
-			weaker(given.field, "infinity", "one machine could take all of this host")
-		}
+		b.weaker("network.egress", in.Egress, "this host and the networks around it would be reached")
 	}
 
 	s.DropCapabilities = firstOf(sandboxDrops, s.DropCapabilities)
@@ -98,15 +92,44 @@ func (b *build) profile(in Input) {
 	if n.Egress == EgressAny && !n.Private {
 		n.Egress = EgressInternet
 	}
-	for _, limit := range []struct{ have, otherwise *uint64 }{
-		{&l.CPUQuota, &sandboxLimits.CPUQuota},
-		{&l.MemoryMax, &sandboxLimits.MemoryMax},
-		{&l.TasksMax, &sandboxLimits.TasksMax},
+	b.profileLimits()
+}
+
+// profileLimits is what a profile stands for in limits, which can be changed
+// later and given to a clone.
+func (b *build) profileLimits() {
+	if b.spec.Security.Profile != ProfileSandbox {
+		return
+	}
+	l := &b.spec.Limits
+	for _, limit := range []struct {
+		field           string
+		have, otherwise *uint64
+	}{
+		{"limits.cpu-quota", &l.CPUQuota, &sandboxLimits.CPUQuota},
+		{"limits.memory-max", &l.MemoryMax, &sandboxLimits.MemoryMax},
+		{"limits.tasks-max", &l.TasksMax, &sandboxLimits.TasksMax},
 	} {
-		if *limit.have == 0 {
+		switch *limit.have {
+		case 0:
 			*limit.have = *limit.otherwise
+		case Infinity:
+			b.weaker(limit.field, "infinity", "one machine could take all of this host")
 		}
 	}
+}
+
+// SetLimits changes the limits. Where a profile settles one, unset means what
+// the profile says, and what would weaken the profile is refused.
+func (s *Spec) SetLimits(change func(*Limits)) error {
+	b := &build{spec: *s}
+	change(&b.spec.Limits)
+	b.profileLimits()
+	if len(b.found) > 0 {
+		return b.found
+	}
+	s.Limits = b.spec.Limits
+	return nil
 }
 
 // firstOf is a list that begins with the profile's own values, each once. The

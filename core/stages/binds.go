@@ -187,6 +187,9 @@ const (
 // sensitive is about what of this host no machine is shown.
 func (binder) sensitive(want spec.Bind) (problem, hint string) {
 	const another = "bind the one directory that the machine is to work in, such as /home/you/project"
+	if !want.ReadOnly && slices.Contains(strings.Split(want.Source, "/"), ".ssh") {
+		return "is where it is written who logs in to this host: the machine could let itself in", another
+	}
 	for _, p := range places {
 		inside, holds := spec.Within(want.Source, p.path), spec.Within(p.path, want.Source)
 		switch {

@@ -148,7 +148,7 @@ func TestWhatKeepsTheHostIsNotBound(t *testing.T) {
 	for source, allowed := range map[string]string{
 		"/etc": "", "/etc/ssl": "ro", "/etc/systemd/nspawn": "", "/usr": "ro", "/usr/share": "ro", "/proc/1": "", "/run/user/1000": "",
 		"/var": "", "/var/lib": "", "/var/lib/docker/x": "", "/var/lib/machines": "", "/var/www": "rw", "/home": "", "/home/alice": "rw",
-		"/root": "", "/root/work": "rw", "/srv": "rw", "/boot/efi": "", "/sys": "", "/bin": "ro", "/runner": "rw",
+		"/root": "", "/root/work": "rw", "/srv": "rw", "/boot/efi": "", "/root/.ssh": "ro", "/home/alice/.ssh/keys": "ro", "/sys": "", "/bin": "ro", "/runner": "rw",
 	} {
 		for _, readOnly := range []bool{true, false} {
 			problem, hint := binder{}.sensitive(spec.Bind{Source: source, ReadOnly: readOnly})

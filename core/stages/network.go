@@ -38,6 +38,9 @@ type Network struct {
 	// Link has systemd keep what this host does for the link; nil where that
 	// is not its task.
 	Link *LinkUnit
+	// StopLink ends what systemd kept for the link of a machine that needs it no
+	// more, which may run on; nil where systemd keeps nothing.
+	StopLink func(ctx context.Context) error
 	// ReloadResolver makes the host's resolved read its files again.
 	ReloadResolver func(ctx context.Context) error
 }
@@ -100,7 +103,19 @@ func (n *Network) Check(context.Context) ([]pipeline.Change, error) {
 			changes = append(changes, pipeline.Change{Action: "create", Subject: f.path, Detail: f.detail})
 		}
 	}
+	if n.keptInVain() {
+		changes = append(changes, pipeline.Change{Action: "stop", Subject: unitfile.LinkUnit(n.Record.Machine().Name)})
+	}
 	return n.checkAlias(changes)
+}
+
+// keptInVain tells whether systemd still keeps a link that needs it no more.
+func (n *Network) keptInVain() bool {
+	if n.Link != nil || n.StopLink == nil {
+		return false
+	}
+	_, err := os.Lstat(unitfile.LinkReady(n.Record.Machine().Name))
+	return err == nil
 }
 
 // Apply writes it all.
@@ -135,7 +150,10 @@ func (n *Network) Apply(ctx context.Context) error {
 		if err := n.addAlias(); err != nil {
 			return err
 		}
-		return n.reload(ctx, true)
+		if err := n.reload(ctx, true); err != nil || !n.keptInVain() {
+			return err
+		}
+		return n.StopLink(ctx)
 	})
 }
 

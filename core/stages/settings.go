@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -152,6 +153,23 @@ func (s *Settings) bindings(m store.Machine) ([]binding, error) {
 func (s *Settings) Ready() error {
 	_, err := s.bindings(s.Record.Machine())
 	return err
+}
+
+// Lost tells whether the machine's settings must be put back before it starts:
+// without the file systemd-nspawn would quietly run it with none of them. What a
+// user changed in it stays, but for what is called a sandbox.
+func (s *Settings) Lost() (bool, error) {
+	m := s.Record.Machine()
+	path, sandbox := nspawnPath(m.Name), m.Spec.Security.Profile == spec.ProfileSandbox
+	have, err := s.Files.Read(path, s.ours)
+	switch {
+	case errors.Is(err, hostfile.ErrForeign) && !sandbox:
+		return false, nil
+	case err != nil || have == nil || !sandbox:
+		return have == nil, err
+	}
+	want, err := s.render(m)
+	return !bytes.Equal(have, want.nspawn), err
 }
 
 // Apply writes it all.

@@ -50,8 +50,10 @@ func (s LinkService) Render() ([]byte, error) {
 	f.in("Service")
 	f.set("Type", "notify")
 	f.set("ExecStart", s.Program+" "+s.Verb+" "+s.Machine)
-	// The rules hold without it; published ports over loopback do not.
-	f.set("Restart", "on-failure")
+	// The rules hold without it; published ports over loopback do not, nor are
+	// networks closed that the host joins. However it ended, it is needed for as
+	// long as the machine runs.
+	f.set("Restart", "always")
 	f.set("RestartSec", "1")
 	f.set("RestartPreventExitStatus", hopeless)
 	// Rules, addresses and ports below 1024, and no more of the host.
@@ -94,6 +96,8 @@ func (d LinkDropIn) Render() ([]byte, error) {
 	f.set("Wants", LinkUnit(d.Machine))
 	f.set("After", LinkUnit(d.Machine))
 	f.set("AssertPathExists", LinkReady(d.Machine))
+	// Without its settings systemd-nspawn would run it, and harden nothing.
+	f.set("AssertPathExists", "/etc/systemd/nspawn/"+d.Machine+".nspawn")
 	if d.Naming != "" {
 		if !namingForm.MatchString(d.Naming) {
 			return nil, &ValueError{"Environment", d.Naming, "is not a naming scheme"}

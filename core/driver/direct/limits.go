@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
 	"github.com/nspawn-build/nspawn-build/core/driver/cgroup"
@@ -36,6 +37,22 @@ func (d *Driver) Limit(_ context.Context, m driver.Machine) (refused []string, e
 		return nil, err
 	}
 	return g.Limit(m.Limits, m.Tree), nil
+}
+
+// Describe changes what a machine that has a supervisor is booted with the next
+// time, be it that it reboots itself.
+func (d *Driver) Describe(m driver.Machine) error {
+	f, err := d.files(m.Name)
+	if err != nil {
+		return err
+	}
+	if _, running, err := f.supervised(); err != nil || !running {
+		return err
+	}
+	if _, err := os.Stat(f.description()); errors.Is(err, fs.ErrNotExist) {
+		return nil // it has just powered off
+	}
+	return writeJSON(f.description(), m)
 }
 
 // describe changes the limits in the machine's description, and nothing else:

@@ -120,7 +120,13 @@ func (s *supervisor) run(ctx context.Context) (err error) {
 // anything that could send a packet.
 func (s *supervisor) openLink(ctx context.Context) (*hostlink.Keeper, error) {
 	warn := func(message string) { s.report.say(news{Warning: message}) }
-	return hostlink.Open(ctx, s.hostlinks(warn), linkOf(s.machine))
+	c := s.hostlinks(warn)
+	c.Next = func() (hostlink.Link, error) {
+		var m driver.Machine
+		err := readJSON(s.description(), &m)
+		return linkOf(m), err
+	}
+	return hostlink.Open(ctx, c, linkOf(s.machine))
 }
 
 // keepLink looks after them until the machine is off.
@@ -155,7 +161,7 @@ func (s *supervisor) bootUntilOff(ctx context.Context, stop *stopper) error {
 		}
 		// The next boot may choose other user ids, which could not use
 		// the groups that this one made below ours.
-		if err := errors.Join(s.group.Remove(ctx), leftover.Remove(s.machine.Name)); err != nil {
+		if err := errors.Join(s.group.Remove(ctx), leftover.Remove(s.machine.Name), s.link.Renew(ctx)); err != nil {
 			return err
 		}
 	}

@@ -9,8 +9,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -48,7 +51,7 @@ func watch(ctx context.Context, name string, satisfied func(there bool) bool) er
 	defer again.Stop()
 	open := updates
 	for {
-		there, err := exists(name)
+		there, err := Exists(name)
 		if err != nil {
 			return err
 		}
@@ -67,7 +70,8 @@ func watch(ctx context.Context, name string, satisfied func(there bool) bool) er
 	}
 }
 
-func exists(name string) (bool, error) {
+// Exists tells whether there is a link of that name.
+func Exists(name string) (bool, error) {
 	_, err := find(name)
 	var missing netlink.LinkNotFoundError
 	if errors.As(err, &missing) {
@@ -90,8 +94,8 @@ func find(name string) (netlink.Link, error) {
 	}
 }
 
-// Configure gives the link the address and brings it up. Where it has it
-// already nothing is done, and nothing announced.
+// Configure gives the link the address and brings it up, without IPv6. Where it
+// has it already nothing is done, and nothing announced.
 func Configure(name string, address netip.Prefix) error {
 	link, err := find(name)
 	if err != nil {
@@ -99,6 +103,9 @@ func Configure(name string, address netip.Prefix) error {
 	}
 	if link.Type() != "veth" {
 		return fmt.Errorf("the link %s is of kind %s, not veth: it is not a machine's", name, link.Type())
+	}
+	if err := withoutIPv6(name); err != nil {
+		return err
 	}
 	if configured(link, address) {
 		return nil
@@ -114,6 +121,25 @@ func Configure(name string, address netip.Prefix) error {
 		return fmt.Errorf("bringing the link %s up: %w", name, err)
 	}
 	return nil
+}
+
+// withoutIPv6 keeps IPv6 off the link, of which machines have none. Else the
+// kernel would take the machine for a router as soon as it says that it is one,
+// and send it whatever this host sends by IPv6.
+func withoutIPv6(name string) error {
+	conf := "/proc/sys/net/ipv6/conf/" + name
+	is := func(file, value string) bool {
+		text, err := os.ReadFile(conf + file)
+		return err == nil && strings.TrimSpace(string(text)) == value
+	}
+	if _, err := os.Stat(conf); errors.Is(err, fs.ErrNotExist) || is("/disable_ipv6", "1") {
+		return nil // a kernel without it, or done already
+	}
+	err := os.WriteFile(conf+"/disable_ipv6", []byte("1"), 0)
+	if err == nil || is("/accept_ra", "0") && is("/accept_redirects", "0") {
+		return nil
+	}
+	return fmt.Errorf("keeping IPv6 off the link %s, by which its machine could have itself be this host's router: %w", name, err)
 }
 
 func configured(link netlink.Link, address netip.Prefix) bool {

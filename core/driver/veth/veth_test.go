@@ -124,7 +124,7 @@ func TestForeignLinkIsNeverTouched(t *testing.T) {
 	if err := Remove("ve-foreign"); err == nil {
 		t.Error("removed")
 	}
-	if there, err := exists("ve-foreign"); !there || err != nil {
+	if there, err := Exists("ve-foreign"); !there || err != nil {
 		t.Errorf("there: %v, %v", there, err)
 	}
 }
