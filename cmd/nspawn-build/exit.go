@@ -10,6 +10,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/driver/still"
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
 	"github.com/nspawn-build/nspawn-build/core/inside"
+	"github.com/nspawn-build/nspawn-build/core/journal"
 	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
@@ -129,6 +130,8 @@ func judgeState(err error) (verdict, bool) {
 		return verdict{exitBoot, "start it: nspawn-build start " + stopped.Name}, true
 	case errors.As(err, &off):
 		return verdict{exitBoot, "start it: nspawn-build start " + off.name}, true
+	case errors.Is(err, journal.ErrNotKept):
+		return verdict{exitBoot, "start it, or read what it printed last: nspawn-build logs --console NAME"}, true
 	case errors.Is(err, store.ErrNoMachine):
 		return verdict{exitNoMachine, "nspawn-build list shows the machines"}, true
 	}
