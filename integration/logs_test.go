@@ -4,6 +4,7 @@ package integration
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,8 +20,8 @@ func TestLogsAreChosenAsByJournalctl(t *testing.T) {
 			h.MustRun(t, "nspawn-build", "exec", "box", "mkdir", "-p", "/var/log/journal")
 			h.MustRun(t, "nspawn-build", "restart", "box")
 			h.MustRun(t, "nspawn-build", "exec", "box", "sh", "-ec", `
-				systemd-run --quiet --wait --unit=first sh -c 'echo first-says; printf "<3>first-fails\n"'
-				systemd-run --quiet --wait --unit=second echo second-says
+				systemd-run --quiet --wait --unit=first --description=x sh -c 'echo first-says; printf "<3>first-fails\n"'
+				systemd-run --quiet --wait --unit=second --description=x echo second-says
 				printf '\033]0;title\007coloured \033[31mred\n' | systemd-cat -t third
 				journalctl --sync`)
 			chosen(t, h)
@@ -93,17 +94,21 @@ func chosen(t *testing.T, h *testhost.Host) {
 
 // followed reads what comes while it waits for it.
 func followed(t *testing.T, h *testhost.Host) {
-	p := h.Start(t, testhost.Command{Args: []string{
-		"sh", "-c", "nspawn-build logs -f -u later -o cat box | grep -m1 --line-buffered it-came > /tmp/came",
-	}})
-	deadline := time.Now().Add(time.Minute)
-	for h.Run(t, "grep", "-q", "it-came", "/tmp/came").Exit != 0 {
-		if time.Now().After(deadline) {
-			t.Fatal("what comes is not printed")
-		}
-		h.MustRun(t, "nspawn-build", "exec", "box", "systemd-run", "--quiet", "--wait", "--collect", "--unit=later", "echo", "it-came")
+	p := h.Start(t, testhost.Command{Args: []string{"nspawn-build", "logs", "-f", "-u", "later", "-o", "cat", "box"}})
+	came := false
+	for i := 0; i < 30 && !came; i++ { // it may come before anybody waits for it
+		h.MustRun(t, "nspawn-build", "exec", "box", "systemd-run", "--quiet", "--wait", "--unit=later", "echo", "it-came")
+		came = p.Await(p.Stdout, 2*time.Second, func(text string) bool { return strings.Contains(text, "it-came") })
 	}
-	p.Kill()
+	if !came {
+		t.Error("what comes is not printed")
+	}
+	if err := p.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.Wait(t, time.Minute); r.Exit != exitInterrupted {
+		t.Errorf("^C: %s", r)
+	}
 }
 
 // linkedOut has a machine lead its journal to files of the host.
