@@ -49,6 +49,8 @@ type Config struct {
 	RuntimeDir string // where it is noted who needs forwarding: /run/nspawn-build
 	// Warn is told what does not keep the machine from starting.
 	Warn func(message string)
+	// WhileNeeded has Keep return when the link needs nothing any more.
+	WhileNeeded bool
 }
 
 // Keeper holds a link as it should be.
@@ -118,5 +120,5 @@ func (k *Keeper) Close() {
 // Remove takes away whatever was put in place for a machine, by this process
 // or by another. That there is nothing is no error.
 func Remove(ctx context.Context, c Config, machine string) error {
-	return errors.Join(removeTable(machine), stopForwarding(ctx, c.RuntimeDir, machine))
+	return errors.Join(removeTable(machine), removeSocket(c.RuntimeDir, machine), stopForwarding(ctx, c.RuntimeDir, machine))
 }

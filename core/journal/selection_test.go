@@ -19,11 +19,23 @@ func TestWhatJournalctlUnderstandsIsLetThrough(t *testing.T) {
 	for _, s := range []Selection{
 		{},
 		{Units: []string{"ssh.service", "systemd-*", `dev-disk-by\x2did.swap`, "getty@tty1", "[a-z]*"}},
-		{Boot: "0"}, {Boot: "-1"}, {Boot: "+2"}, {Boot: "all"}, {Boot: strings.Repeat("a1", 16)}, {Boot: strings.Repeat("a1", 16) + "-1"},
-		{Lines: "1"}, {Lines: "all"},
-		{Priority: "err"}, {Priority: "0"}, {Priority: "7"}, {Priority: "err..notice"}, {Priority: "3..5"},
-		{Grep: "--follow"}, {Grep: "a.*b|é"},
-		{Output: "json"}, {Output: "short-iso-precise"},
+		{Boot: "0"},
+		{Boot: "-1"},
+		{Boot: "+2"},
+		{Boot: "all"},
+		{Boot: strings.Repeat("a1", 16)},
+		{Boot: strings.Repeat("a1", 16) + "-1"},
+		{Lines: "1"},
+		{Lines: "all"},
+		{Priority: "err"},
+		{Priority: "0"},
+		{Priority: "7"},
+		{Priority: "err..notice"},
+		{Priority: "3..5"},
+		{Grep: "--follow"},
+		{Grep: "a.*b|é"},
+		{Output: "json"},
+		{Output: "short-iso-precise"},
 	} {
 		if found := s.Check(); len(found) != 0 {
 			t.Errorf("%+v: %v", s, found)

@@ -198,7 +198,7 @@ func (h *House) KeepLink(ctx context.Context, name string, warn func(string), re
 	if err != nil {
 		return err
 	}
-	c := hostlink.Config{RuntimeDir: RuntimeDir, Warn: warn}
+	c := hostlink.Config{RuntimeDir: RuntimeDir, Warn: warn, WhileNeeded: true}
 	mark := unitfile.LinkReady(name)
 	if err := unmark(mark); err != nil { // of a run that was killed
 		return err
