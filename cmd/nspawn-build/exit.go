@@ -63,9 +63,22 @@ type verdict struct {
 	hint string
 }
 
-// judge is the one table from errors to exit statuses. The first row that fits
-// counts.
+// judge is what an error comes to. A file system without room is named in its
+// hint, whatever failed for that.
 func judge(ctx context.Context, err error) verdict {
+	v := judgeKind(ctx, err)
+	var full *machines.FullError
+	if errors.As(err, &full) && v.code != exitInterrupted {
+		if v.hint = full.Hint(); v.code == exitFault {
+			v.code = exitHost
+		}
+	}
+	return v
+}
+
+// judgeKind is the one table from errors to exit statuses. The first row that
+// fits counts.
+func judgeKind(ctx context.Context, err error) verdict {
 	var status statusError
 	if errors.As(err, &status) {
 		return verdict{int(status), noHint}

@@ -48,7 +48,7 @@ func TestAnotherLinkIsHeldWholeOrNotAtAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer func() { _ = taken.Close() }()
 	before := rules()
 	next := l
 	next.Egress = spec.EgressNone

@@ -79,7 +79,7 @@ func TestNoFileOutsideOfTheTreeIsRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer tree.Close()
+			defer func() { _ = tree.Close() }()
 			files, err := open(tree)
 			if err != nil || len(files) != 0 {
 				t.Errorf("%d files are opened: %v", len(files), err)
