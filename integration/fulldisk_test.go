@@ -64,7 +64,7 @@ func TestAFullDiskIsNamedAndNothingIsLeft(t *testing.T) {
 			// Each step leaves room for one more page, of which a file takes at
 			// least one: whatever is written next is what fails.
 			for _, place := range []string{"/var/lib/nspawn-build", "/etc/ssh", "/etc/systemd"} {
-				t.Run(place, func(t *testing.T) { fullByPages(t, h, place) })
+				t.Run("in"+strings.ReplaceAll(place, "/", " "), func(t *testing.T) { fullByPages(t, h, place) })
 			}
 		})
 	}
