@@ -160,7 +160,8 @@ func (a *app) setLog(ctx *cli.Context) error {
 	if ctx.Command.Name == "show" {
 		forms = append(forms, "yaml")
 	}
-	if o := ctx.String("output"); o != "" && !slices.Contains(forms, o) {
+	// What logs prints is journalctl's, in whatever form that has for it.
+	if o := ctx.String("output"); o != "" && ctx.Command.Name != "logs" && !slices.Contains(forms, o) {
 		return &usageError{fmt.Sprintf("output: %q is not a form of output", o), "use " + strings.Join(forms, " or ")}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -77,6 +78,10 @@ func part(words []string, c *cli.Command) (flags, arguments []string) {
 				return flags, append(arguments, rest...)
 			}
 		default:
+			if i+1 < len(words) && mayTake(c, w, words[i+1]) {
+				i++
+				w += "=" + words[i]
+			}
 			flags = append(flags, w)
 			if takesValue(c, w) && i+1 < len(words) {
 				i++
@@ -96,8 +101,47 @@ func takesValue(c *cli.Command, word string) bool {
 	for _, f := range c.Flags {
 		if slices.Contains(f.Names(), name) {
 			_, isBool := f.(*cli.BoolFlag)
-			return !isBool
+			return !isBool && optionalOf(f) == nil
 		}
 	}
 	return false
+}
+
+// mayTake reports whether the next word belongs to a flag that needs none.
+func mayTake(c *cli.Command, word, next string) bool {
+	o := optionalOf(flagOf(c, word))
+	return o != nil && o.takes(next)
+}
+
+// optional is the value of a flag that may have one. It has the next word of the
+// line only if takes says so.
+type optional struct {
+	value   string
+	without string // what the flag means without a value
+	takes   func(word string) bool
+}
+
+func (o *optional) String() string { return o.value }
+
+// Set takes the value; the flag parser passes "true" where there is none.
+func (o *optional) Set(value string) error {
+	switch value {
+	case "":
+		return errors.New("no value was given")
+	case "true":
+		value = o.without
+	}
+	o.value = value
+	return nil
+}
+
+// IsBoolFlag tells the flag parser that no value has to follow.
+func (*optional) IsBoolFlag() bool { return true }
+
+func optionalOf(f cli.Flag) *optional {
+	if g, ok := f.(*cli.GenericFlag); ok {
+		o, _ := g.Value.(*optional)
+		return o
+	}
+	return nil
 }

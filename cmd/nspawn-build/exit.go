@@ -13,6 +13,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/image"
 	"github.com/nspawn-build/nspawn-build/core/images"
 	"github.com/nspawn-build/nspawn-build/core/inside"
+	"github.com/nspawn-build/nspawn-build/core/journal"
 	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
@@ -66,9 +67,22 @@ type verdict struct {
 	hint string
 }
 
-// judge is the one table from errors to exit statuses. The first row that fits
-// counts.
+// judge is what an error comes to. A file system without room is named in its
+// hint, whatever failed for that.
 func judge(ctx context.Context, err error) verdict {
+	v := judgeKind(ctx, err)
+	var full *machines.FullError
+	if errors.As(err, &full) && v.code != exitInterrupted {
+		if v.hint = full.Hint(); v.code == exitFault {
+			v.code = exitHost
+		}
+	}
+	return v
+}
+
+// judgeKind is the one table from errors to exit statuses. The first row that
+// fits counts.
+func judgeKind(ctx context.Context, err error) verdict {
 	var status statusError
 	if errors.As(err, &status) {
 		return verdict{int(status), noHint}
@@ -136,6 +150,8 @@ func judgeState(err error) (verdict, bool) {
 		return verdict{exitBoot, "start it: nspawn-build start " + stopped.Name}, true
 	case errors.As(err, &off):
 		return verdict{exitBoot, "start it: nspawn-build start " + off.name}, true
+	case errors.Is(err, journal.ErrNotKept):
+		return verdict{exitBoot, "start it, or read what it printed last: nspawn-build logs --console NAME"}, true
 	case errors.Is(err, store.ErrNoMachine):
 		return verdict{exitNoMachine, "nspawn-build list shows the machines"}, true
 	}

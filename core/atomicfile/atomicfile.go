@@ -11,10 +11,7 @@ package atomicfile
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 )
 
 // temporary is the name under which a file is made. It begins with a dot and
@@ -28,41 +25,36 @@ func temporary(path string) string {
 func Write(path string, content []byte, mode fs.FileMode) (err error) {
 	temp := temporary(path)
 	// What a killed run left is not written to: it may be a link by now.
-	if err := removeFile(temp); err != nil {
+	if _, err := removeFile(temp); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	f, err := create(temp)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, removeFile(temp))
+	if err = errors.Join(write(f, content), f.Chmod(mode)); err == nil {
+		err = syncFile(f)
 	}
-	if err := os.Rename(temp, path); err != nil {
-		return errors.Join(err, removeFile(temp))
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = rename(temp, path)
+	}
+	if err != nil {
+		_, rerr := removeFile(temp)
+		return errors.Join(err, rerr)
 	}
 	return SyncDirectory(filepath.Dir(path))
 }
 
-// Remove removes path, and what a Write that was killed left beside it. That
-// neither is there is no error.
+// Remove removes path, and what a Write that was killed left beside it, and
+// returns when that is so on disk. That neither is there is no error.
 func Remove(path string) error {
-	return errors.Join(removeFile(path), removeFile(temporary(path)))
-}
-
-func removeFile(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-// SyncDirectory makes the names in a directory survive a power cut.
-func SyncDirectory(dir string) error {
-	d, err := os.Open(dir)
+	was, err := removeFile(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	rest, err := removeFile(temporary(path))
+	if err != nil || !was && !rest {
+		return err
+	}
+	return SyncDirectory(filepath.Dir(path))
 }

@@ -2,16 +2,13 @@ package host
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"github.com/google/nftables/xt"
 	"golang.org/x/sys/unix"
 )
 
@@ -65,55 +62,6 @@ func readNFTables() ([]ruleset, error) {
 		found = append(found, s)
 	}
 	return found, nil
-}
-
-// set is a set or verdict map as rules look things up in it; known is false
-// where its form is one that is not understood here.
-type set struct {
-	known    bool
-	interval bool
-	elements []nftables.SetElement
-}
-
-func readSets(c *nftables.Conn, table *nftables.Table) map[string]set {
-	sets := map[string]set{}
-	all, err := c.GetSets(table)
-	if err != nil {
-		return sets
-	}
-	for _, s := range all {
-		elements, err := c.GetSetElements(s)
-		sets[s.Name] = set{known: err == nil && !s.Concatenation, interval: s.Interval, elements: elements}
-	}
-	return sets
-}
-
-// find looks a key up, and tells which element has it.
-func (s set) find(key []byte) (answer, *nftables.SetElement) {
-	if !s.known {
-		return perhaps, nil
-	}
-	if !s.interval {
-		for i, e := range s.elements {
-			if len(e.Key) <= len(key) && bytes.Equal(e.Key, key[:len(e.Key)]) {
-				return yes, &s.elements[i]
-			}
-		}
-		return no, nil
-	}
-	// Each element begins an interval or ends the one before: what counts is
-	// the last that is not above the key.
-	var last *nftables.SetElement
-	for i, e := range s.elements {
-		if len(e.Key) == len(key) && bytes.Compare(e.Key, key) <= 0 && (last == nil || bytes.Compare(e.Key, last.Key) > 0 ||
-			bytes.Equal(e.Key, last.Key) && last.IntervalEnd) {
-			last = &s.elements[i]
-		}
-	}
-	if last == nil || last.IntervalEnd {
-		return no, nil
-	}
-	return yes, last
 }
 
 // nftRule is a rule as the kernel runs it: a little program whose expressions
@@ -195,71 +143,6 @@ func (s *run) load(register uint32, value []byte) {
 	s.registers[register] = value
 }
 
-func (s *run) lookup(e *expr.Lookup) {
-	key, known := s.registers[e.SourceRegister]
-	if !known {
-		s.and(perhaps)
-	}
-	a, element := s.sets[e.SetName].find(key)
-	if !known {
-		a = perhaps
-	}
-	s.and(inverted(a, e.Invert))
-	if !e.IsDestRegSet {
-		return
-	}
-	switch known := element != nil && a == yes; {
-	case known && e.DestRegister == unix.NFT_REG_VERDICT:
-		s.verdict = verdictOf(verdictIn(element.Val))
-	case known:
-		s.load(e.DestRegister, element.Val)
-	case e.DestRegister == unix.NFT_REG_VERDICT: // perhaps it lets it through
-		s.verdict = verdict{kind: accept}
-	default:
-		delete(s.registers, e.DestRegister)
-	}
-}
-
-// verdictIn reads the verdict of an element of a map, which the library leaves
-// as the kernel's attributes: NFTA_VERDICT_CODE and NFTA_VERDICT_CHAIN.
-func verdictIn(attributes []byte) *expr.Verdict {
-	const head = 4 // length and type, two bytes each
-	v := &expr.Verdict{Kind: expr.VerdictContinue}
-	for len(attributes) >= head {
-		length := int(binary.NativeEndian.Uint16(attributes))
-		if length < head || length > len(attributes) {
-			break
-		}
-		value := attributes[head:length]
-		switch binary.NativeEndian.Uint16(attributes[2:]) {
-		case unix.NFTA_VERDICT_CODE:
-			if len(value) == 4 {
-				v.Kind = expr.VerdictKind(int32(binary.BigEndian.Uint32(value)))
-			}
-		case unix.NFTA_VERDICT_CHAIN:
-			v.Chain = string(bytes.TrimRight(value, "\x00"))
-		}
-		attributes = attributes[min((length+3)&^3, len(attributes)):]
-	}
-	return v
-}
-
-func verdictOf(e *expr.Verdict) verdict {
-	switch e.Kind {
-	case expr.VerdictAccept:
-		return verdict{kind: accept}
-	case expr.VerdictDrop:
-		return verdict{kind: drop}
-	case expr.VerdictJump:
-		return verdict{jumpTo, e.Chain}
-	case expr.VerdictGoto:
-		return verdict{goTo, e.Chain}
-	case expr.VerdictReturn:
-		return verdict{kind: goBack}
-	}
-	return verdict{}
-}
-
 func inverted(a answer, invert bool) answer {
 	if !invert || a == perhaps {
 		return a
@@ -294,124 +177,8 @@ func masked(have []byte, e *expr.Bitwise) []byte {
 	return out
 }
 
-// metaOf is what the kernel knows of a packet beside its content; nil for what
-// is not known here.
-func metaOf(p packet, e *expr.Meta) []byte {
-	if e.SourceRegister {
-		return nil
-	}
-	switch e.Key {
-	case expr.MetaKeyIIFNAME:
-		return linkBytes(p.in)
-	case expr.MetaKeyOIFNAME:
-		return linkBytes(p.out)
-	case expr.MetaKeyIIF:
-		return indexOf(p.in)
-	case expr.MetaKeyOIF:
-		return indexOf(p.out)
-	case expr.MetaKeyNFPROTO:
-		return []byte{unix.NFPROTO_IPV4}
-	case expr.MetaKeyL4PROTO:
-		return []byte{unix.IPPROTO_TCP}
-	case expr.MetaKeyPROTOCOL:
-		return binary.BigEndian.AppendUint16(nil, unix.ETH_P_IP)
-	}
-	return nil
-}
-
-func linkBytes(name string) []byte {
-	b := make([]byte, unix.IFNAMSIZ)
-	copy(b, name)
-	return b
-}
-
-// indexOf is 0 for a link that is not there yet: no rule can mean it.
-func indexOf(name string) []byte {
-	index := 0
-	if l, err := net.InterfaceByName(name); err == nil {
-		index = l.Index
-	}
-	return binary.NativeEndian.AppendUint32(nil, uint32(index))
-}
-
-func payloadOf(p packet, e *expr.Payload) []byte {
-	if e.OperationType != expr.PayloadLoad {
-		return nil
-	}
-	var header []byte
-	switch e.Base {
-	case expr.PayloadBaseNetworkHeader:
-		header = make([]byte, 20)
-		header[0], header[9] = 0x45, unix.IPPROTO_TCP
-		copy(header[12:], p.source.AsSlice())
-		copy(header[16:], p.destination.AsSlice())
-		if e.Offset < 9 && e.Offset+e.Len > 1 { // length, identity, hops: not known
-			return nil
-		}
-	case expr.PayloadBaseTransportHeader:
-		header = binary.BigEndian.AppendUint16(nil, p.sourcePort)
-		header = binary.BigEndian.AppendUint16(header, p.destinationPort)
-	case expr.PayloadBaseLLHeader:
-		return nil
-	}
-	if int(e.Offset+e.Len) > len(header) {
-		return nil
-	}
-	return header[e.Offset : e.Offset+e.Len]
-}
-
 // The states of a connection; xtables numbers these the same way.
 const (
 	stateEstablished = 1 << 1
 	stateNew         = 1 << 3
 )
-
-func stateOf(p packet) uint32 {
-	if p.established {
-		return stateEstablished
-	}
-	return stateNew
-}
-
-func trackedOf(p packet, e *expr.Ct) []byte {
-	switch {
-	case e.SourceRegister:
-		return nil
-	case e.Key == expr.CtKeySTATE:
-		return binary.NativeEndian.AppendUint32(nil, stateOf(p))
-	case e.Key == expr.CtKeySTATUS: // it was not led elsewhere
-		return binary.NativeEndian.AppendUint32(nil, 0)
-	}
-	return nil
-}
-
-// matchOf judges the old iptables' modules that nftables runs.
-func matchOf(p packet, e *expr.Match) answer {
-	if e.Name == "comment" {
-		return yes
-	}
-	if e.Name != "conntrack" {
-		return perhaps
-	}
-	var base xt.ConntrackMtinfoBase
-	var states uint32
-	switch info := e.Info.(type) {
-	case *xt.ConntrackMtinfo3:
-		base, states = info.ConntrackMtinfoBase, uint32(info.StateMask)
-	case *xt.ConntrackMtinfo2:
-		base, states = info.ConntrackMtinfoBase, uint32(info.StateMask)
-	case *xt.ConntrackMtinfo1:
-		base, states = info.ConntrackMtinfoBase, uint32(info.StateMask)
-	default:
-		return perhaps
-	}
-	const aboutState = uint16(xt.ConntrackState | xt.ConntrackStateAlias)
-	if base.MatchFlags&^aboutState != 0 {
-		return perhaps
-	}
-	a := no
-	if states&stateOf(p) != 0 {
-		a = yes
-	}
-	return inverted(a, base.InvertFlags&uint16(xt.ConntrackState) != 0)
-}

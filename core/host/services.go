@@ -43,6 +43,30 @@ func (b *Bus) StopUnit(ctx context.Context, unit string) error {
 	}
 }
 
+// StartUnit starts a unit and waits until it is up.
+func (b *Bus) StartUnit(ctx context.Context, unit string) error {
+	o := b.conn.Object(systemd1, "/org/freedesktop/systemd1")
+	if err := o.CallWithContext(ctx, systemd1+".Manager.StartUnit", 0, unit, "replace").Err; err != nil {
+		return fmt.Errorf("starting %s: %w", unit, err)
+	}
+	for {
+		state, err := b.UnitProperty(ctx, unit, "Unit", "ActiveState")
+		switch {
+		case err != nil:
+			return err
+		case state == "active":
+			return nil
+		case state == "failed":
+			return fmt.Errorf("starting %s: it failed; journalctl -u %s says why", unit, unit)
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: %w", unit, context.Cause(ctx))
+		}
+	}
+}
+
 // ReconfigureLink makes networkd set a link up anew by the file that it finds
 // for it now.
 func (b *Bus) ReconfigureLink(ctx context.Context, index int) error {

@@ -32,6 +32,8 @@ type Ours func(content []byte) bool
 type Files struct {
 	// Made is the path of the file that lists the directories that were made.
 	Made string
+
+	left []string // of the list, what is gone and could not be taken off it
 }
 
 // Same reports whether path holds exactly content. ErrForeign when a file is
@@ -128,7 +130,7 @@ func (f *Files) Link(target, path string) error {
 	if err := f.makeDirectories(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return os.Symlink(target, path)
+	return atomicfile.Symlink(target, path)
 }
 
 // Unlink removes path if it is a link to target, and leaves anything else.
@@ -138,7 +140,7 @@ func (f *Files) Unlink(target, path string) error {
 		return err
 	}
 	if linked {
-		if err := os.Remove(path); err != nil {
+		if err := atomicfile.Remove(path); err != nil {
 			return err
 		}
 	}
@@ -183,10 +185,7 @@ func (f *Files) makeAll(dir string, mode fs.FileMode) error {
 		return err
 	}
 	for _, d := range missing {
-		if err := os.Mkdir(d, mode); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		if err := os.Chmod(d, mode); err != nil {
+		if err := atomicfile.Mkdir(d, mode); err != nil {
 			return err
 		}
 	}
@@ -199,20 +198,48 @@ func (f *Files) Prune(dir string) error {
 	if err != nil {
 		return err
 	}
-	changed := false
+	var gone []string
 	for slices.Contains(made, dir) {
 		err := os.Remove(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			break // something is in it still
 		}
 		made = slices.DeleteFunc(made, func(d string) bool { return d == dir })
-		changed = true
+		gone = append(gone, dir)
 		dir = filepath.Dir(dir)
 	}
-	if !changed && len(made) > 0 {
+	if len(gone) == 0 && len(made) > 0 {
 		return nil
 	}
-	return f.record(made)
+	return f.strike(gone)
+}
+
+// strike takes paths off the list. Where there is no room to write it down, that
+// is left to Settle.
+func (f *Files) strike(gone []string) error {
+	made, err := f.made()
+	if err != nil {
+		return err
+	}
+	gone = append(gone, f.left...)
+	err = f.record(slices.DeleteFunc(made, func(p string) bool { return slices.Contains(gone, p) }))
+	f.left = nil
+	if atomicfile.IsFull(err) {
+		f.left, err = gone, nil
+	}
+	return err
+}
+
+// Settle writes down what there was no room for, once there may be some.
+func (f *Files) Settle() error {
+	if len(f.left) == 0 {
+		return nil
+	}
+	err := f.strike(nil)
+	if err == nil && len(f.left) > 0 {
+		err = fmt.Errorf("%s: %w", f.Made, unix.ENOSPC)
+	}
+	return err
 }
 
 // Note remembers of something that others make at our wish, such as a unit that
@@ -234,13 +261,7 @@ func (f *Files) Noted(path string) (bool, error) {
 
 // Unnote forgets paths, and directories too: then they are somebody else's from
 // here on, and stay.
-func (f *Files) Unnote(paths ...string) error {
-	made, err := f.made()
-	if err != nil {
-		return err
-	}
-	return f.record(slices.DeleteFunc(made, func(p string) bool { return slices.Contains(paths, p) }))
-}
+func (f *Files) Unnote(paths ...string) error { return f.strike(paths) }
 
 func (f *Files) made() ([]string, error) {
 	data, err := os.ReadFile(f.Made)
@@ -266,7 +287,11 @@ func (f *Files) record(dirs []string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(f.Made), 0o700); err != nil {
+	dir := filepath.Dir(f.Made)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return err
+	}
+	if err := atomicfile.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
 	return atomicfile.Write(f.Made, append(data, '\n'), 0o600)

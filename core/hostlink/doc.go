@@ -181,5 +181,5 @@ func (k *Keeper) closePorts() {
 // Remove takes away whatever was put in place for a machine, by this process
 // or by another. That there is nothing is no error.
 func Remove(ctx context.Context, c Config, machine string) error {
-	return errors.Join(removeTable(machine), stopForwarding(ctx, c.RuntimeDir, machine))
+	return errors.Join(removeTable(machine), removeSocket(c.RuntimeDir, machine), stopForwarding(ctx, c.RuntimeDir, machine))
 }

@@ -26,11 +26,14 @@ const settle = 20 * time.Millisecond
 
 // Keep holds the link as it should be until ctx ends: the host's end gets its
 // address whenever a new one comes up, a network that this host joins is closed
-// to the machine at once, and rules that somebody flushed are put back.
+// to the machine at once, and rules that somebody flushed are put back. It holds
+// another link from the moment on at which Change asks for that.
 func (k *Keeper) Keep(ctx context.Context) {
-	if k.config.Next == nil && !k.link.Needed() {
-		<-ctx.Done()
-		return
+	wishes, deaf, err := k.listenForWishes(ctx)
+	if err == nil {
+		defer deaf()
+	} else {
+		k.config.Warn(fmt.Sprintf("changes of the link of %s wait for its next boot: %v", k.link.Machine, err))
 	}
 	changed, stop := k.announcements()
 	defer stop()
@@ -46,6 +49,8 @@ func (k *Keeper) Keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-again.C:
+		case w := <-wishes:
+			w.answer <- k.adopt(ctx, w.link)
 		case <-changed:
 			select {
 			case <-time.After(settle):

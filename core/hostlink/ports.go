@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -24,7 +25,7 @@ type ports struct {
 	link   Link
 	ctx    context.Context //nolint:containedctx // the life of the relays
 	cancel context.CancelFunc
-	open   []interface{ Close() error }
+	open   map[spec.Publish]interface{ Close() error }
 	relays sync.WaitGroup
 }
 
@@ -55,23 +56,68 @@ func Free(ctx context.Context, wanted []spec.Publish) error {
 // openPorts listens on every published port. Relaying begins at once, succeeds
 // when the machine is up, and goes on until the ports are closed.
 func openPorts(ctx context.Context, l Link) (*ports, error) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &ports{link: l, ctx: ctx, cancel: cancel}
-	for _, p := range l.Publish {
-		socket, err := bind(ctx, p, true)
-		if err != nil {
-			s.close()
-			return nil, err
-		}
-		s.open = append(s.open, socket)
-		switch socket := socket.(type) {
-		case net.Listener:
-			s.relays.Go(func() { s.relayStreams(socket, p) })
-		case net.PacketConn:
-			s.relays.Go(func() { s.relayPackets(socket, p) })
-		}
+	s := newPorts(ctx, l)
+	if err := s.change(l.Publish); err != nil {
+		s.close()
+		return nil, err
 	}
 	return s, nil
+}
+
+func newPorts(ctx context.Context, l Link) *ports {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	return &ports{link: l, ctx: ctx, cancel: cancel, open: map[spec.Publish]interface{ Close() error }{}}
+}
+
+// change listens on the wanted ports and on no others. Those that stay are not
+// touched, nor is any connection that is open. When it fails, all is as it was.
+func (s *ports) change(wanted []spec.Publish) error {
+	var closed, opened []spec.Publish
+	for p := range s.open {
+		if !slices.Contains(wanted, p) {
+			closed = append(closed, p)
+		}
+	}
+	// First, for one may be in the way of another.
+	for _, p := range closed {
+		s.shut(p)
+	}
+	for _, p := range wanted {
+		if _, is := s.open[p]; is {
+			continue
+		}
+		if err := s.listen(p); err != nil {
+			for _, o := range opened {
+				s.shut(o)
+			}
+			for _, c := range closed {
+				err = errors.Join(err, s.listen(c))
+			}
+			return err
+		}
+		opened = append(opened, p)
+	}
+	return nil
+}
+
+func (s *ports) shut(p spec.Publish) {
+	_ = s.open[p].Close() // nothing is written any more
+	delete(s.open, p)
+}
+
+func (s *ports) listen(p spec.Publish) error {
+	socket, err := bind(s.ctx, p, true)
+	if err != nil {
+		return err
+	}
+	s.open[p] = socket
+	switch socket := socket.(type) {
+	case net.Listener:
+		s.relays.Go(func() { s.relayStreams(socket, p) })
+	case net.PacketConn:
+		s.relays.Go(func() { s.relayPackets(socket, p) })
+	}
+	return nil
 }
 
 // bind opens the socket of one port. early allows an address that this host

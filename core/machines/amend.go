@@ -151,7 +151,10 @@ func (h *House) waiting(ctx context.Context, made *making) (*store.Waiting, erro
 	}
 	w := &store.Waiting{Leader: status.Leader, Since: status.Since, Fields: waitsFor(made.before, status)}
 	for _, d := range made.differences {
-		if key := d.Key(); d.Change() == spec.ChangeRestart && !slices.Contains(w.Fields, key) {
+		key := d.Key()
+		// What is done for the link waits until it is done: see relink.
+		waits := d.Change() == spec.ChangeRestart || slices.Contains(stages.LinkFields, key)
+		if waits && !slices.Contains(w.Fields, key) {
 			w.Fields = append(w.Fields, key)
 		}
 	}
@@ -182,13 +185,16 @@ func waitsFor(m store.Machine, status driver.Status) []string {
 	return slices.Clone(m.Waiting.Fields)
 }
 
-// finish says what waits for a boot or, where that is wished, boots.
+// finish has what can be had at once, says what waits for a boot or, where that is
+// wished, boots.
 func (h *House) finish(ctx context.Context, rec *store.Record, w Wanted, out Outcome) (Outcome, error) {
 	status, err := h.statusOf(ctx, rec.Machine())
 	if err != nil {
 		return out, err
 	}
-	out.Waiting = waitsFor(rec.Machine(), status)
+	if out.Waiting, err = h.relink(ctx, rec, waitsFor(rec.Machine(), status)); err != nil {
+		return out, err
+	}
 	if len(out.Waiting) == 0 || !w.Restart {
 		return out, nil
 	}

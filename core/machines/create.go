@@ -155,17 +155,33 @@ func (h *House) run(ctx context.Context, rec *store.Record, w Wanted, order []pi
 	passwordSet := !rec.Machine().Complete && !w.Secret.Empty()
 	if !rec.Machine().Complete {
 		if err := rec.Update(func(m *store.Machine) { m.Complete = true }); err != nil {
-			return Outcome{}, err
+			return Outcome{Results: results}, h.unwritten(ctx, runner, rec.Machine(), err)
 		}
 	}
 	return Outcome{Machine: rec.Machine(), Results: results, Changed: true, PasswordSet: passwordSet}, nil
+}
+
+// unwritten takes a machine back that is made and of which that could not be
+// written down.
+func (h *House) unwritten(ctx context.Context, r pipeline.Runner, m store.Machine, err error) error {
+	failed := &pipeline.Error{Stage: "record", Err: h.full(m.Tree.Path, err)}
+	if !r.Undo {
+		return failed
+	}
+	failed.Undo = r.UndoAll(ctx)
+	if failed.Undone = failed.Undo == nil; failed.Undone {
+		return errors.Join(failed, h.forget(ctx, m.Name))
+	}
+	return failed
 }
 
 // forget removes the record of a machine of which nothing else is left, and
 // what sessions of plugins left that were killed amid making it.
 func (h *House) forget(ctx context.Context, name string) error {
 	h.Plugins.Sweep()
-	return h.exclusive(context.WithoutCancel(ctx), func() error { return h.Store.Forget(name) })
+	return h.exclusive(context.WithoutCancel(ctx), func() error {
+		return errors.Join(h.Store.Forget(name), h.Files.Settle())
+	})
 }
 
 // Outlook is what Create would do.

@@ -210,7 +210,11 @@ func (h *House) reserve(ctx context.Context, rec *store.Record) (*store.Record, 
 			return err
 		}
 		rec = h.Store.NewRecord(m)
-		return rec.Update(func(*store.Machine) {})
+		if err := rec.Update(func(*store.Machine) {}); err != nil {
+			// The directories that were made for it go again.
+			return errors.Join(h.full(m.Tree.Path, err), h.Store.Forget(m.Name))
+		}
+		return nil
 	})
 	return rec, err
 }

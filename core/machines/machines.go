@@ -191,12 +191,14 @@ func (h *House) assemble(rec *store.Record, making *making) (stages.All, error) 
 // decorate adds events and, unless nothing may be written, the journal.
 func (h *House) decorate(order []pipeline.Stage, journal pipeline.Journal) []pipeline.Stage {
 	out := make([]pipeline.Stage, len(order))
+	tree := treeOf(order)
 	for i, s := range order {
 		// That a stage is said to have started is on record before it is said.
 		out[i] = pipeline.Observed(s, h.Tell)
 		if journal != nil {
 			out[i] = pipeline.Journaled(out[i], journal)
 		}
+		out[i] = pipeline.Explained(out[i], func(err error) error { return h.full(tree, err) })
 		if h.Turn != nil && s.Name() == stages.NameBootstrap {
 			out[i] = pipeline.Bounded(out[i], h.Turn)
 		}

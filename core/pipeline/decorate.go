@@ -2,7 +2,10 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Kind says what an Event tells.
@@ -124,5 +127,36 @@ func (d journaled) Undo(ctx context.Context) error {
 	if err := u.Undo(ctx); err != nil {
 		return err
 	}
-	return d.journal.Record(d.Name(), Unmade)
+	// Where there is no room for it, the stage is undone once more some day.
+	if err := d.journal.Record(d.Name(), Unmade); !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+		return err
+	}
+	return nil
+}
+
+type explained struct {
+	Stage
+	explain func(error) error
+}
+
+// Explained puts the error of s into other words while what caused it is still
+// there to be looked at: before anything is undone.
+func Explained(s Stage, explain func(error) error) Stage { return explained{s, explain} }
+
+func (e explained) Apply(ctx context.Context) error {
+	if err := e.Stage.Apply(ctx); err != nil {
+		return e.explain(err)
+	}
+	return nil
+}
+
+func (e explained) Undo(ctx context.Context) error {
+	u, ok := e.Stage.(Undoer)
+	if !ok {
+		return nil
+	}
+	if err := u.Undo(ctx); err != nil {
+		return e.explain(err)
+	}
+	return nil
 }

@@ -24,7 +24,7 @@ import (
 // Files are written by several goroutines, though a Filler's methods are for
 // one. Nothing is brought to disk: Publish does that, for all of them at once.
 type Filler struct {
-	chain []*step // the directory that the last entry was in, and those above
+	chain []*rung // the directory that the last entry was in, and those above
 	made  map[string]made
 	dirs  []dressing
 
@@ -51,21 +51,21 @@ type dressing struct {
 	Attributes
 }
 
-// step is a directory that is open because entries are made in it.
-type step struct {
+// rung is a directory that is open because entries are made in it.
+type rung struct {
 	name  string // the whole
 	dir   *os.File
 	users atomic.Int32 // being the last one or above it, and files to be written in it
 }
 
-func newStep(name string, dir *os.File) *step {
-	s := &step{name: name, dir: dir}
+func newRung(name string, dir *os.File) *rung {
+	s := &rung{name: name, dir: dir}
 	s.users.Store(1)
 	return s
 }
 
 // release closes the directory when nobody uses it any more.
-func (s *step) release() {
+func (s *rung) release() {
 	if s.users.Add(-1) == 0 {
 		s.dir.Close()
 	}
@@ -87,7 +87,7 @@ func Fill(ctx context.Context, root string) (*Filler, error) {
 		return nil, errors.Join(fmt.Errorf("fill %q: %w", root, err), dir.Close())
 	}
 	f := &Filler{
-		chain: []*step{newStep(".", dir)},
+		chain: []*rung{newRung(".", dir)},
 		made:  map[string]made{".": {kind: Directory}},
 		jobs:  make(chan func() error, fillBuffers),
 		room:  make(chan []byte, fillBuffers),
@@ -151,7 +151,7 @@ func (f *Filler) Has(name string) Kind { return f.made[name].kind }
 
 // enter opens the directory name, which is "." or plain, and makes what is
 // missing on the way.
-func (f *Filler) enter(name string) (*step, error) {
+func (f *Filler) enter(name string) (*rung, error) {
 	for {
 		last := f.chain[len(f.chain)-1]
 		if last.name == name {
@@ -178,7 +178,7 @@ func (f *Filler) enter(name string) (*step, error) {
 	return last, nil
 }
 
-func (f *Filler) down(from *step, part string) (*step, error) {
+func (f *Filler) down(from *rung, part string) (*rung, error) {
 	if len(f.chain) > deepest {
 		return nil, fmt.Errorf("there are more than %d directories below one another", deepest)
 	}
@@ -199,7 +199,7 @@ func (f *Filler) down(from *step, part string) (*step, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newStep(name, dir), nil
+	return newRung(name, dir), nil
 }
 
 // leave goes up from the innermost directory.
@@ -211,7 +211,7 @@ func (f *Filler) leave() {
 
 // parent opens the directory that an entry is to be made in, and notes the
 // entry.
-func (f *Filler) parent(name string, kind Kind) (dir *step, base string, err error) {
+func (f *Filler) parent(name string, kind Kind) (dir *rung, base string, err error) {
 	if err := checkPlain(name); err != nil {
 		return nil, "", err
 	}
@@ -247,7 +247,7 @@ func (f *Filler) Directory(name string, a Attributes) error {
 	return f.mkdir(dir, path.Base(name), a, true)
 }
 
-func (f *Filler) mkdir(parent *step, base string, a Attributes, asked bool) error {
+func (f *Filler) mkdir(parent *rung, base string, a Attributes, asked bool) error {
 	name := path.Join(parent.name, base)
 	if err := unix.Mkdirat(int(parent.dir.Fd()), base, 0o700); err != nil {
 		return err

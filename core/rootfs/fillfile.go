@@ -71,7 +71,7 @@ func (f *Filler) buffer() []byte {
 }
 
 // makeFile makes one new file with what write puts into it.
-func makeFile(dir *step, base string, a Attributes, write func(to int) error) (err error) {
+func makeFile(dir *rung, base string, a Attributes, write func(to int) error) (err error) {
 	to, err := unix.Openat(int(dir.dir.Fd()), base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err

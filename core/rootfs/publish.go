@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nspawn-build/nspawn-build/core/atomicfile/step"
 )
 
 // Publish gives the finished tree at staging its name: it brings everything
@@ -37,13 +39,24 @@ func publish(staging, dest string) error {
 		return err
 	}
 	defer tree.Close()
-	if err := unix.Syncfs(int(tree.Fd())); err != nil {
-		return fmt.Errorf("bring it to disk: %w", err)
+	for _, one := range []struct {
+		step, path string
+		take       func() error
+	}{
+		{step.Tree, staging, func() error { return unix.Syncfs(int(tree.Fd())) }},
+		{step.Rename, dest, func() error { return renameNew(from, fromBase, to, toBase) }},
+		{step.Names, to.Name(), to.Sync},
+		{step.Names, from.Name(), from.Sync},
+	} {
+		err := step.Take(one.step, one.path)
+		if err == nil {
+			err = one.take()
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", one.step, err)
+		}
 	}
-	if err := renameNew(from, fromBase, to, toBase); err != nil {
-		return err
-	}
-	return errors.Join(to.Sync(), from.Sync())
+	return nil
 }
 
 // openParent opens the directory that holds path. Links above are the host's

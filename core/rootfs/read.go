@@ -32,6 +32,40 @@ func (t *Tree) ReadFile(name string, limit int64) ([]byte, error) {
 }
 
 func (t *Tree) readFile(name string, limit int64) ([]byte, error) {
+	f, err := t.openFile(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("%w: %d bytes where at most %d are expected", ErrTooLarge, info.Size(), limit)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit))
+	if err != nil {
+		return nil, err
+	}
+	// The file may have grown since, or its file system lies about sizes.
+	if n, _ := f.Read(make([]byte, 1)); n > 0 {
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
+	}
+	return data, nil
+}
+
+// OpenFile opens the regular file that name leads to, to be read by somebody who
+// is handed the descriptor and no path.
+func (t *Tree) OpenFile(name string) (*os.File, error) {
+	f, err := t.openFile(name)
+	if err != nil {
+		return nil, t.fail("open", name, err)
+	}
+	return f, nil
+}
+
+func (t *Tree) openFile(name string) (*os.File, error) {
 	handle, err := t.open(name)
 	if err != nil {
 		return nil, err
@@ -44,24 +78,8 @@ func (t *Tree) readFile(name string, limit int64) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%w but %s", ErrNotRegular, kind(info.Mode()))
 	}
-	if info.Size() > limit {
-		return nil, fmt.Errorf("%w: %d bytes where at most %d are expected", ErrTooLarge, info.Size(), limit)
-	}
 	// The handle is of a regular file for good; O_NONBLOCK is for leases.
-	f, err := pathrs.Reopen(handle, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit))
-	if err != nil {
-		return nil, err
-	}
-	// The file may have grown since, or its file system lies about sizes.
-	if n, _ := f.Read(make([]byte, 1)); n > 0 {
-		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
-	}
-	return data, nil
+	return pathrs.Reopen(handle, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 }
 
 // kind names the type of a file.

@@ -185,11 +185,11 @@ var fileNetwork = []FileField{
 		at: func(w *Wish) any { return &w.Input.PrivateNetwork }, show: func(s Spec) any { return s.Network.Private },
 	},
 	{
-		Key: "network.publish", Flag: "publish", Change: ChangeRestart, disk: "network.publish", kind: kindList, number: true, Help: "ports, as [ADDRESS:]HOST:MACHINE[/udp]",
+		Key: "network.publish", Flag: "publish", Change: ChangeLive, disk: "network.publish", kind: kindList, number: true, Help: "ports, as [ADDRESS:]HOST:MACHINE[/udp]",
 		at: func(w *Wish) any { return &w.Input.Publish }, show: func(s Spec) any { return formOf(s.Network.Publish) },
 	},
 	{
-		Key: "network.egress", Flag: "egress", Change: ChangeRestart, disk: "network.egress", choices: []string{"any", string(EgressInternet), string(EgressNone)}, Help: "what the machine may reach",
+		Key: "network.egress", Flag: "egress", Change: ChangeLive, disk: "network.egress", choices: []string{"any", string(EgressInternet), string(EgressNone)}, Help: "what the machine may reach",
 		at: func(w *Wish) any { return &w.Input.Egress }, show: func(s Spec) any { return string(s.Network.Egress) },
 	},
 	{

@@ -154,7 +154,7 @@ func (b *Bootstrap) tidy(ctx context.Context) error {
 	if err := b.remove(ctx, t.Staging, t.StagingID); err != nil {
 		return err
 	}
-	return b.Record.Update(func(m *store.Machine) {
+	return b.Record.UpdateIfRoom(func(m *store.Machine) {
 		m.Tree.Staging, m.Tree.StagingID = "", rootfs.Identity{}
 		if !published { // it went with the hidden directory
 			m.Tree.Root = rootfs.Identity{}
@@ -186,7 +186,7 @@ func (b *Bootstrap) Undo(ctx context.Context) error {
 		if err := rootfs.RemoveTree(ctx, t.Path, t.Root); err != nil {
 			return err
 		}
-		if err := b.Record.Update(func(m *store.Machine) { m.Tree.Root = rootfs.Identity{} }); err != nil {
+		if err := b.Record.UpdateIfRoom(func(m *store.Machine) { m.Tree.Root = rootfs.Identity{} }); err != nil {
 			return err
 		}
 	}

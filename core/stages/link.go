@@ -80,3 +80,7 @@ func (n *Network) addAlias() error {
 
 // removeAlias takes the line out, also when the wish for it has gone since.
 func (n *Network) removeAlias() error { return hosts.Remove(n.Record.Machine().Name) }
+
+// LinkFields are what of a machine's link can change while it is up, by their
+// keys in a spec file.
+var LinkFields = []string{"network.publish", "network.egress"}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nspawn-build/nspawn-build/core/atomicfile"
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
@@ -177,6 +178,11 @@ func (n *Network) Undo(ctx context.Context) error {
 				err = unlessForeign(n.Files.Remove(f.path, f.ours))
 			} else {
 				err = unlessForeign(n.Files.Write(f.path, f.content, 0o644, f.ours))
+				// Without room a line about a machine that is gone stays,
+				// until the next run writes the list of those that are there.
+				if atomicfile.IsFull(err) {
+					err = nil
+				}
 			}
 			if err != nil {
 				return err
@@ -194,7 +200,10 @@ func (n *Network) leave(going bool) error {
 	if n.Record.Machine().Leaving == going {
 		return nil
 	}
-	return n.Record.Update(func(m *store.Machine) { m.Leaving = going })
+	if going {
+		return n.Record.UpdateIfRoom(func(m *store.Machine) { m.Leaving = true })
+	}
+	return n.Record.Update(func(m *store.Machine) { m.Leaving = false })
 }
 
 func (n *Network) reload(ctx context.Context, changed bool) error {

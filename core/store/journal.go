@@ -69,10 +69,7 @@ func appendLine(path string, line []byte) (err error) {
 	if last[0] != '\n' {
 		line = append([]byte{'\n'}, line...)
 	}
-	if _, err := f.Write(append(line, '\n')); err != nil {
-		return err
-	}
-	return f.Sync()
+	return atomicfile.Append(f, append(line, '\n'))
 }
 
 // Entries reads the journal. A last line that was cut off by a crash is left

@@ -1,6 +1,10 @@
 package store
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/nspawn-build/nspawn-build/core/atomicfile"
+)
 
 // Record is the record of one machine in the hands of the run that holds the
 // machine's lock.
@@ -36,6 +40,22 @@ func (r *Record) Update(change func(*Machine)) error {
 	m := r.m
 	change(&m)
 	if err := r.store.Save(m); err != nil {
+		return err
+	}
+	r.m = m
+	return nil
+}
+
+// UpdateIfRoom is Update for what is being taken away: that there is no room on
+// the disk to write it down is no error. The change is in hand then, and on disk
+// with the next Update; whoever reads the record before that finds what was
+// there, and takes it away again.
+func (r *Record) UpdateIfRoom(change func(*Machine)) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := r.m
+	change(&m)
+	if err := r.store.Save(m); err != nil && !atomicfile.IsFull(err) {
 		return err
 	}
 	r.m = m

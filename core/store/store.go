@@ -18,6 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/nspawn-build/nspawn-build/core/atomicfile"
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
 	"github.com/nspawn-build/nspawn-build/core/sdk"
@@ -222,7 +224,10 @@ func makePrivate(dir string) error {
 	if info, err := os.Lstat(dir); err == nil && info.IsDir() && info.Mode().Perm() == 0o700 {
 		return nil
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return err
+	}
+	if err := atomicfile.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
 	return os.Chmod(dir, 0o700) //nolint:gosec // a directory needs x
@@ -231,7 +236,8 @@ func makePrivate(dir string) error {
 // removeEmpty removes a directory unless something is in it.
 func removeEmpty(dir string) error {
 	err := os.Remove(dir)
-	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || isNotEmpty(err) {
+	// A file system of its own may be mounted there.
+	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) || isNotEmpty(err) || errors.Is(err, unix.EBUSY) {
 		return nil
 	}
 	return err

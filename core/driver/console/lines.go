@@ -22,16 +22,7 @@ const maxLine = 2000
 func Lines(text string) []string {
 	var lines []string
 	for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == '\n' || r == '\r' }) {
-		line = sequence.ReplaceAllString(line, "")
-		line = strings.Map(func(r rune) rune {
-			switch {
-			case r == '\t':
-				return ' '
-			case unicode.IsControl(r), unicode.Is(unicode.Cf, r):
-				return -1
-			}
-			return r
-		}, strings.ToValidUTF8(line, "\uFFFD"))
+		line = Clean(line)
 		if len(line) > maxLine {
 			line = strings.ToValidUTF8(line[:maxLine], "") + "…"
 		}
@@ -40,6 +31,21 @@ func Lines(text string) []string {
 		}
 	}
 	return lines
+}
+
+// Clean is a line without what a terminal would act on: escape sequences, control
+// characters, text that runs backwards, and bytes that are no text.
+func Clean(line string) string {
+	line = sequence.ReplaceAllString(line, "")
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case unicode.IsControl(r), unicode.Is(unicode.Cf, r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(line, "\uFFFD"))
 }
 
 // Last returns the last n of lines.
