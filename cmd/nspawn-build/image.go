@@ -23,7 +23,7 @@ func (a *app) imageCommand() *cli.Command {
 			"Beside the image are NAME.manifest.json, NAME.spdx.json, NAME.SHA256SUMS, NAME.lock.json\n" +
 			"and NAME.log.\n\n" +
 			"With --file the spec is taken from a file, of which NAME chooses one machine.",
-		Flags: append(imageFlags(),
+		Flags: append(append(imageFlags(), cacheFlags()...),
 			&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "write to `PATH` (default: the current directory)"},
 			&cli.StringFlag{Name: "base", Usage: "begin with the tree of `IMAGE`, a directory or tar made before, in place of a bootstrap"},
 			&cli.BoolFlag{Name: "force", Usage: "replace what is there of the same names"},
@@ -60,7 +60,7 @@ func (a *app) image(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	house, err := a.imageHouse()
+	house, err := a.imageHouse(ctx)
 	if err != nil {
 		return err
 	}
@@ -77,12 +77,17 @@ func (a *app) image(ctx *cli.Context) error {
 		}
 		return err
 	}
-	return a.result(ctx, res, func() { a.printImage(res) })
+	return a.result(ctx, res, func() {
+		a.printImage(res)
+		if ctx.Bool("explain-cache") {
+			a.cacheExplained(res.Cache)
+		}
+	})
 }
 
 // imageHouse puts together what images are made with.
-func (a *app) imageHouse() (*images.House, error) {
-	house, err := a.house()
+func (a *app) imageHouse(ctx *cli.Context) (*images.House, error) {
+	house, err := a.cachingHouse(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -249,7 +254,7 @@ func (a *app) printImage(res images.Result) {
 	}
 	a.printf("  digest    %s\n", res.Digest)
 	a.printf("  manifest  %s\n", res.Manifest)
-	if res.Cache.Reason != "" {
+	if res.Cache != nil && res.Cache.Hit {
 		a.printf("  cache     %s\n", res.Cache.Reason)
 	}
 	var total float64

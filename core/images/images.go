@@ -29,9 +29,6 @@ type House struct {
 	Version  string          // of this program
 	// Verify boots an image and checks it; nil where that cannot be done.
 	Verify func(ctx context.Context, a image.Artifact, w Verification) (*Report, error)
-	// CacheUse says what the cache of trees had to do with an origin; nil where
-	// there is none.
-	CacheUse func(stages.Origin) CacheUse
 }
 
 // Verification is what an image is checked for.
@@ -74,23 +71,17 @@ type Result struct {
 	Lock      string           `json:"lock,omitempty"`
 	Log       string           `json:"log,omitempty"`
 	Stages    []StageTime      `json:"stages"`
-	Cache     CacheUse         `json:"cache"`
-	Verify    *Report          `json:"verify,omitempty"`
-	Packages  int              `json:"packages"`
-	Error     *Fault           `json:"error,omitempty"`
+	// Cache is what the cache of trees had to do with it; nil where none is used.
+	Cache    *stages.CacheUse `json:"cache,omitempty"`
+	Verify   *Report          `json:"verify,omitempty"`
+	Packages int              `json:"packages"`
+	Error    *Fault           `json:"error,omitempty"`
 }
 
 // StageTime is how long a stage took.
 type StageTime struct {
 	Name    string  `json:"name"`
 	Seconds float64 `json:"seconds"`
-}
-
-// CacheUse is what the cache of trees had to do with an image.
-type CacheUse struct {
-	Hit    bool   `json:"hit"`
-	Key    string `json:"key,omitempty"`
-	Reason string `json:"reason,omitempty"`
 }
 
 // Fault is why there is no image.
@@ -176,8 +167,9 @@ func (h *House) Build(ctx context.Context, w Wanted) (res Result, err error) {
 	if errors.As(err, &inTree) && !w.Keep {
 		inTree.Log = res.Log // where it is about to be
 	}
-	if h.CacheUse != nil {
-		res.Cache = h.CacheUse(b.origin)
+	if cached, ok := b.origin.(*stages.Cached); ok {
+		use := cached.Use()
+		res.Cache = &use
 	}
 	res.Verify = b.report
 	if err == nil {

@@ -58,7 +58,8 @@ func resetIdentity(tree *rootfs.Tree) error {
 	if err := tree.WriteFile(pathMachineID, []byte(firstBoot), 0o444); err != nil {
 		return err
 	}
-	return removeFiles(tree, append([]string{pathKeys}, identity...))
+	// A tree may be kept, and more than one machine be made of it.
+	return removeFiles(tree, slices.Concat([]string{pathKeys}, identity, signing))
 }
 
 // removeFiles removes files by name or pattern; what is not there is no error.
