@@ -71,6 +71,7 @@ func newApp(s streams) *app {
 			a.logsCommand(),
 			a.destroyCommand(),
 			a.removeCommand(),
+			a.verifyCommand(),
 			a.doctorCommand(),
 			a.pluginCommand(),
 			a.versionCommand(),

@@ -76,7 +76,7 @@ func judge(ctx context.Context, err error) verdict {
 		return verdict{exitInterrupted, noHint}
 	}
 	for _, row := range []func(error) (verdict, bool){
-		judgeInput, judgeState, judgeHost, judgeReadiness, judgeStage,
+		judgeInput, judgeState, judgeHost, judgeReadiness, judgeStage, judgeVerify,
 	} {
 		if v, ok := row(err); ok {
 			return v
@@ -289,7 +289,10 @@ func (a *app) detail(err error) {
 	var failure *sdk.Failure
 	var notReady *readiness.Error
 	var died *pluginhost.DiedError
+	var unverified *unverifiedError
 	switch {
+	case errors.As(err, &unverified):
+		lines = unverified.lines()
 	case errors.As(err, &died):
 		lines = died.Tail
 	case errors.As(err, &failure):

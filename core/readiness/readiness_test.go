@@ -364,7 +364,7 @@ func TestLoginIsProvenWithTheRightKeyPasswordAndCommand(t *testing.T) {
 			p := &proof{Target: Target{Name: "box", User: "root", HostKey: ours.PublicKey()}}
 			login := Login{"password", ssh.Password(tt.password)}
 			verified := false
-			h := &handshake{want: ours.PublicKey(), verified: func() { verified = true }}
+			h := &handshake{want: ours.PublicKey(), verified: func(ssh.PublicKey) { verified = true }}
 			err := p.converse(t.Context(), server(t, tt.status, tt.keys...), login, h)
 			if verified != tt.verified || (err != nil) != (tt.rung >= 0) {
 				t.Fatalf("verified %v, %v", verified, err)
@@ -391,7 +391,7 @@ func TestASlowConversationIsToldFromARefusal(t *testing.T) {
 		go serve(far)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		return p.converse(ctx, near, login, &handshake{want: key, verified: func() {}})
+		return p.converse(ctx, near, login, &handshake{want: key, verified: func(ssh.PublicKey) {}})
 	}
 	if err := talk(func(c net.Conn) { _, _ = bufio.NewReader(c).ReadString('\n') }); !errors.Is(err, errSlow) {
 		t.Errorf("silence: %v", err)
