@@ -183,6 +183,58 @@ func TestWhatIsWrongWithAnImageIsFoundAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestAnImageFileIsVerifiedAsItIs(t *testing.T) {
+	t.Parallel()
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			h := installFixture(t, kind.start(t, testhost.Options{Packages: []string{"squashfs-tools", "erofs-utils", "e2fsprogs", "fdisk"}}))
+			makeImage(t, h)
+			h.MustRun(t, "sh", "-euc", `cd "$1"
+				mksquashfs good i.squashfs -quiet -no-progress -comp zstd -Xcompression-level 1
+				mkfs.erofs --quiet i.erofs good
+				truncate --size 2G i.ext4; mkfs.ext4 -q -d good i.ext4
+				truncate --size 2100M i.raw
+				printf 'label: gpt\nstart=2048, size=8192, type=uefi\nstart=16384, size=4194304, type=linux\n' | sfdisk --quiet i.raw
+				dd if=i.ext4 of=i.raw bs=1M seek=8 conv=notrunc,sparse status=none`, "sh", images)
+			before := h.Calm(t)
+			for _, file := range []string{"i.squashfs", "i.erofs", "i.ext4", "i.raw"} {
+				sum := h.MustRun(t, "sha256sum", images+"/"+file)
+				report := reported(t, want(t, exitDone, h.Run(t, verifying(images+"/"+file)...)))
+				t.Logf("%-10s up after %.1f s", file, report.BootSeconds)
+				if got := h.MustRun(t, "sha256sum", images+"/"+file); got != sum {
+					t.Errorf("%s was %s and is %s", file, sum, got)
+				}
+			}
+			h.MustRun(t, "sh", "-euc", `head -c 100000 /dev/zero >"$1"`, "sh", images+"/nothing.raw")
+			r := want(t, exitUsage, h.Run(t, verifying(images+"/nothing.raw")...))
+			if !strings.Contains(r.Stderr, "hint: ") {
+				t.Errorf("there is no hint: %s", r)
+			}
+			h.MustRun(t, "rm", images+"/nothing.raw")
+			if diff := h.Settled(t, before, 10*time.Second); diff != "" {
+				t.Errorf("this is left behind:\n%s", diff)
+			}
+			if loops := h.MustRun(t, "sh", "-c", "grep -l "+images+" /sys/block/loop*/loop/backing_file 2>/dev/null || true"); loops != "" {
+				t.Errorf("loop devices are left: %s", loops)
+			}
+		})
+	}
+}
+
+func TestAnImageIsVerifiedWhereOwnersCannotBeMapped(t *testing.T) {
+	t.Parallel()
+	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
+	image := makeImage(t, h)
+	h.MustRun(t, "cp", "-a", image, "/opt/image") // the host's root is an overlay
+	print := fingerprint(t, h, "/opt/image")
+	report := reported(t, want(t, exitDone, h.Run(t, verifying("/opt/image")...)))
+	t.Logf("up after %.1f s", report.BootSeconds)
+	if got := fingerprint(t, h, "/opt/image"); got != print {
+		t.Errorf("the image was %s and is %s", print, got)
+	}
+}
+
 func TestTwoImagesAreVerifiedAtOnceWithTheSameAddresses(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kinds {

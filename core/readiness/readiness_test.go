@@ -423,3 +423,29 @@ func TestAProbeComesFromTheHostsEndOrNotAtAll(t *testing.T) {
 		t.Errorf("%v, %v", conn, err)
 	}
 }
+
+func TestOnlyTheRungsThatAreAskedForAreClimbed(t *testing.T) {
+	for _, tt := range []struct {
+		rungs   []Step
+		reached []Step // out of order
+		last    Step
+	}{
+		{[]Step{LeaderRuns, Resolves}, []Step{Resolves, Started, LeaderRuns}, Resolves},
+		{[]Step{LeaderRuns, Addressed}, []Step{LeaderRuns, Addressed}, Addressed},
+	} {
+		p := &proof{Target: Target{Name: "box", Rungs: tt.rungs, ProbeHost: "x.test"}, begin: time.Now(), results: make(chan result, 2*steps)}
+		for _, s := range tt.reached {
+			p.reached(s, "")
+		}
+		var got []Step
+		if e := p.collect(t.Context(), func(r Rung) { got = append(got, r.Step) }); e != nil || len(got) == 0 || got[len(got)-1] != tt.last {
+			t.Errorf("%v: %v, %v", tt.rungs, got, e)
+		}
+	}
+	if e := (Target{Name: "box", Rungs: []Step{LeaderRuns, Resolves}}).incomplete(); e != nil {
+		t.Errorf("nothing on the link is asked about: %v", e)
+	}
+	if e := (Target{Name: "box", Interface: "ve-box", Address: netip.MustParseAddr("192.0.2.1"), AnyKey: true}).incomplete(); e != nil {
+		t.Errorf("any key will do: %v", e)
+	}
+}

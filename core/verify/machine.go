@@ -112,13 +112,15 @@ func (m *machine) bringUp(ctx context.Context) error {
 	return nil
 }
 
-// down tells whether the machine has ended.
-func (m *machine) down() bool {
+// down tells whether the machine has ended, or never came as far as its init.
+func (m *machine) down() bool { return m.leader == 0 || m.ended() }
+
+func (m *machine) ended() bool {
 	select {
 	case <-m.nspawn.Exited():
 		return true
 	default:
-		return m.leader == 0
+		return false
 	}
 }
 
