@@ -19,8 +19,9 @@ func (a *app) verifyCommand() *cli.Command {
 		Name:      "verify",
 		Usage:     "boot an image once, without changing it, and check that it works",
 		ArgsUsage: "IMAGE",
-		Description: "Boots the directory or the image file (squashfs, erofs, raw) in a network of its own, checks that it is up with\n" +
-			"no failed unit, has its address, resolves names, lets one log in over SSH and powers off, and says what it found.",
+		Description: "Boots the directory or the image file (squashfs, erofs, raw) in a network\n" +
+			"of its own and checks that it is up with no failed unit, has its address,\n" +
+			"resolves names, lets one log in over SSH, and powers off.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "check", Usage: "`COMMAND` of the image's shell that must succeed in it; may be repeated"},
 			&cli.StringFlag{Name: "name", Value: "image", Usage: "host `NAME` that it boots with"},

@@ -117,9 +117,9 @@ func (e *examination) stop(ctx context.Context) finding {
 		f := finding{err: fmt.Errorf("it did not power off within %s and was ended by force", limit)}
 		if jobs := e.machine.jobs(context.WithoutCancel(ctx)); len(jobs) > 0 {
 			f.err = fmt.Errorf("%w: it waited for %s", f.err, strings.Join(jobs, ", "))
-			f.journal = e.machine.journal(jobs...)
+			f.journal = e.machine.journal(ctx, jobs...)
 		} else {
-			f.journal = e.machine.journal()
+			f.journal = e.machine.journal(ctx)
 		}
 		n.Kill(context.WithoutCancel(ctx))
 		return f

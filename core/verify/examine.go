@@ -56,7 +56,7 @@ func examine(ctx context.Context, o order, who users, tell func(Check)) (Report,
 	e.check(ctx, Address, e.address)
 	e.check(ctx, DNS, e.dns, Address)
 	e.check(ctx, SSH, e.ssh, Address)
-	e.settle(booted)
+	e.settle(ctx, booted)
 	for _, command := range o.Target.Checks {
 		e.check(ctx, Command+command, e.command(command))
 	}
@@ -141,7 +141,7 @@ func (e *examination) decide(ctx context.Context, c *Check, try func(context.Con
 		c.Detail = f.err.Error()
 	}
 	if c.Journal = f.journal; len(c.Journal) == 0 {
-		c.Journal = e.machine.journal(unitsOf[c.Name]...)
+		c.Journal = e.machine.journal(ctx, unitsOf[c.Name]...)
 	}
 }
 
@@ -174,7 +174,7 @@ func (e *examination) boot(ctx context.Context, begin time.Time) Check {
 	c := Check{Name: Booted}
 	e.decide(ctx, &c, func(ctx context.Context) finding {
 		if err := e.machine.bringUp(ctx); err != nil {
-			return e.notUp(err)
+			return e.notUp(ctx, err)
 		}
 		rungs, err := e.prove(ctx, readiness.Target{}, readiness.LeaderRuns, readiness.SystemdUp)
 		if err != nil {
@@ -184,7 +184,7 @@ func (e *examination) boot(ctx context.Context, begin time.Time) Check {
 		e.failed = up.Failed
 		e.report.BootSeconds = seconds(begin)
 		if up.Warning != "" {
-			return finding{err: errors.New(up.Detail + ": " + up.Warning), journal: e.journalOf(up.Failed)}
+			return finding{err: errors.New(up.Detail + ": " + up.Warning), journal: e.journalOf(ctx, up.Failed)}
 		}
 		return finding{detail: up.Detail}
 	})
@@ -194,14 +194,14 @@ func (e *examination) boot(ctx context.Context, begin time.Time) Check {
 }
 
 // notUp is the finding about a machine whose first process never ran.
-func (e *examination) notUp(err error) finding {
+func (e *examination) notUp(ctx context.Context, err error) finding {
 	if !errors.Is(err, errDown) {
 		return finding{err: fmt.Errorf("booting it: %w", err)}
 	}
 	select {
 	case <-e.machine.nspawn.Exited():
 	case <-time.After(5 * time.Second):
-		e.machine.nspawn.Kill(context.Background())
+		e.machine.nspawn.Kill(context.WithoutCancel(ctx))
 	}
 	if e.machine.ended() {
 		if _, err := e.machine.nspawn.Finish(); err != nil {
@@ -213,16 +213,16 @@ func (e *examination) notUp(err error) finding {
 }
 
 // journalOf is the journal of units that failed.
-func (e *examination) journalOf(units []string) []string {
+func (e *examination) journalOf(ctx context.Context, units []string) []string {
 	if len(units) == 0 {
 		return nil
 	}
-	return e.machine.journal(units...)
+	return e.machine.journal(ctx, units...)
 }
 
 // settle decides the first check. A unit that failed is a fault of its own unless
 // the check that is about it has failed.
-func (e *examination) settle(c Check) {
+func (e *examination) settle(ctx context.Context, c Check) {
 	var others, own []string
 	for _, unit := range e.failed {
 		if by := e.answersFor(unit); by != "" {
@@ -236,7 +236,7 @@ func (e *examination) settle(c Check) {
 	case len(own) == 0:
 		c.OK, c.Journal, c.Detail = true, nil, "up, but for "+strings.Join(others, ", ")
 	default:
-		c.Journal, c.Detail = e.machine.journal(own...), "degraded: failed units: "+strings.Join(own, ", ")
+		c.Journal, c.Detail = e.machine.journal(ctx, own...), "degraded: failed units: "+strings.Join(own, ", ")
 	}
 	e.report.Checks[0] = c
 	e.tell(c)

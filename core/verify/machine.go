@@ -147,8 +147,9 @@ const journalLines = 20
 
 // journal is the end of what the journal has of some units. Where it has nothing
 // of them it is that of all, and failing that what the machine printed.
-func (m *machine) journal(units ...string) []string {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+func (m *machine) journal(ctx context.Context, units ...string) []string {
+	// It is wanted the more when time was over.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	argv := []string{
 		"journalctl", "--boot", "--quiet", "--no-pager", "--output=short-monotonic",

@@ -82,7 +82,7 @@ func run(ctx context.Context, t Target, h host.Host, tell func(Check)) (r Report
 	ctx, cancel := context.WithTimeoutCause(ctx, t.Timeout+time.Minute, errors.New("the verification did not end in time"))
 	defer cancel()
 	if err := room.open(ctx); err != nil {
-		return Report{}, errors.Join(err, room.close())
+		return Report{}, errors.Join(err, room.close(ctx))
 	}
 	stop := context.AfterFunc(ctx, room.kill)
 	defer stop()
@@ -90,7 +90,7 @@ func run(ctx context.Context, t Target, h host.Host, tell func(Check)) (r Report
 	if ctx.Err() != nil {
 		r, err = Report{}, context.Cause(ctx)
 	}
-	return r, errors.Join(err, room.close())
+	return r, errors.Join(err, room.close(ctx))
 }
 
 // room is the namespaces of one run, as the host sees them.
@@ -226,8 +226,8 @@ func (r *room) kill() {
 
 // close ends the room and removes what is not the namespaces'. The service
 // manager removes a scope by itself.
-func (r *room) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), ending)
+func (r *room) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ending)
 	defer cancel()
 	if r.exited != nil {
 		r.kill()

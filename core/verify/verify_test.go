@@ -55,7 +55,7 @@ func TestAUnitThatFailedIsCountedOnce(t *testing.T) {
 	} {
 		e := &examination{failed: tt.units, tell: func(Check) {}, machine: &machine{}}
 		e.report.Checks = []Check{{Name: Booted}, {Name: SSH, OK: !tt.sshFails}}
-		e.settle(Check{Name: Booted, Detail: "degraded: failed units: " + strings.Join(tt.units, ", ")})
+		e.settle(t.Context(), Check{Name: Booted, Detail: "degraded: failed units: " + strings.Join(tt.units, ", ")})
 		if c := e.report.Checks[0]; c.OK != tt.ok || !strings.Contains(c.Detail, tt.says) {
 			t.Errorf("%s: %+v", tt.name, c)
 		}
