@@ -202,11 +202,10 @@ func (e *examination) notUp(ctx context.Context, err error) finding {
 	case <-e.machine.nspawn.Exited():
 	case <-time.After(5 * time.Second):
 		e.machine.nspawn.Kill(context.WithoutCancel(ctx))
+		<-e.machine.nspawn.Exited() // it was killed
 	}
-	if e.machine.ended() {
-		if _, err := e.machine.nspawn.Finish(); err != nil {
-			return finding{err: err}
-		}
+	if _, err := e.machine.nspawn.Finish(); err != nil {
+		return finding{err: err}
 	}
 	lines, _ := console.Tail(logFile, journalLines) // which says that it is unreadable by being empty
 	return finding{err: fmt.Errorf("%w: %s", errDown, console.Reason(lines)), journal: lines}

@@ -33,17 +33,23 @@ type machine struct {
 
 // arguments are what systemd-nspawn is told: what it does by itself for a machine
 // that is booted, without the host's names and time zone, which are not the image's.
-func arguments(name string, who users) []string {
-	ids := "-U"
-	if who.base != 0 {
-		ids = fmt.Sprintf("--private-users=%d:%d", who.base, rangeSize)
-	}
-	return []string{
+func arguments(name string, who users, systemd int) []string {
+	args := []string{
 		"--quiet", "--register=no", "--keep-unit", "--boot", "--settings=no",
 		"--link-journal=no", "--resolv-conf=off", "--timezone=off",
-		"--console=read-only", ids, "--network-veth",
+		"--console=read-only", "--network-veth",
 		"--machine=" + name, "--directory=" + rootDir,
 	}
+	// Not -U, which on a kernel without user namespaces would run the image's
+	// root as ours.
+	const ownershipSince = 249
+	switch {
+	case who.base != 0:
+		return append(args, fmt.Sprintf("--private-users=%d:%d", who.base, rangeSize))
+	case systemd > 0 && systemd < ownershipSince:
+		return append(args, "--private-users=pick", "--private-users-chown")
+	}
+	return append(args, "--private-users=pick", "--private-users-ownership=auto")
 }
 
 // start starts the machine, in a cgroup of its own below the room's.
@@ -61,7 +67,7 @@ func start(o order, who users) (*machine, error) {
 		return nil, err
 	}
 	c := nspawn.Command{
-		Machine: m.name, Arguments: arguments(m.name, who),
+		Machine: m.name, Arguments: arguments(m.name, who, o.Systemd),
 		Notify: notify, Identity: identity, Group: group, Console: m.log,
 	}
 	if scheme := addr.Pin(m.name, m.link); scheme != "" {

@@ -79,7 +79,7 @@ func run(ctx context.Context, t Target, h host.Host, tell func(Check)) (r Report
 	defer func() { err = errors.Join(err, q.Leave()) }()
 	room := &room{name: filepath.Base(q.Dir), systemd: h.Systemd}
 	// In case nothing in the room keeps the time.
-	ctx, cancel := context.WithTimeoutCause(ctx, t.Timeout+time.Minute, errors.New("the verification did not end in time"))
+	ctx, cancel := context.WithTimeoutCause(ctx, t.Timeout+t.CheckTimeout+time.Minute, errors.New("the verification did not end in time"))
 	defer cancel()
 	if err := room.open(ctx); err != nil {
 		return Report{}, errors.Join(err, room.close(ctx))

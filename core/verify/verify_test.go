@@ -123,3 +123,15 @@ func TestTheReportIsReadByItsNames(t *testing.T) {
 		t.Errorf("got %s, %v, want %s", text, err, want)
 	}
 }
+
+func TestTheImagesRootIsNeverTheHosts(t *testing.T) {
+	for want, args := range map[string][]string{
+		"--private-users=524288:65536":   arguments("image", users{524288}, 257),
+		"--private-users-ownership=auto": arguments("image", users{}, 252),
+		"--private-users-chown":          arguments("image", users{}, 247),
+	} {
+		if !slices.Contains(args, want) || slices.Contains(args, "-U") {
+			t.Errorf("want %s in %q", want, args)
+		}
+	}
+}
