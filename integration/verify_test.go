@@ -128,7 +128,7 @@ var poisoned = []struct {
 	},
 	{
 		name: "broken-sshd", command: "echo Nonsense yes >etc/ssh/sshd_config.d/bad.conf",
-		check: verify.SSH, says: "port 22", shows: "Nonsense", exit: exitUnreachable, flags: []string{"--check-timeout", "40s"},
+		check: verify.SSH, says: "ssh.service has failed", shows: "Nonsense", exit: exitUnreachable,
 	},
 	{
 		name: "no-networkd", command: "ln -sf /dev/null etc/systemd/system/systemd-networkd.service",

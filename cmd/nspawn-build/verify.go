@@ -18,7 +18,7 @@ func (a *app) verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
 		Usage:     "boot an image once, without changing it, and check that it works",
-		ArgsUsage: "IMAGE",
+		ArgsUsage: "PATH",
 		Description: "Boots the directory or the image file (squashfs, erofs, raw) in a network\n" +
 			"of its own and checks that it is up with no failed unit, has its address,\n" +
 			"resolves names, lets one log in over SSH, and powers off.",

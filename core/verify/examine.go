@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -129,10 +130,17 @@ func (e *examination) check(ctx context.Context, name string, try func(context.C
 
 func (e *examination) decide(ctx context.Context, c *Check, try func(context.Context) finding) {
 	begin := time.Now()
-	limit := e.patience(c.Name)
+	limit := e.Target.CheckTimeout
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not within %s", limit))
 	defer cancel()
-	f := try(ctx)
+	trying, end := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	if len(unitsOf[c.Name]) > 0 {
+		watching.Go(func() { e.giveUp(trying, c.Name, end) })
+	}
+	f := try(trying)
+	end(nil)
+	watching.Wait()
 	c.OK, c.Detail, c.Output, c.Seconds = f.err == nil, f.detail, f.output, seconds(begin)
 	if c.OK {
 		return
@@ -145,17 +153,35 @@ func (e *examination) decide(ctx context.Context, c *Check, try func(context.Con
 	}
 }
 
-// hopeless is how long a check waits for what a unit that failed would bring.
-const hopeless = 10 * time.Second
+// hopeless is how long a check still waits for what a unit that failed would bring.
+const hopeless = 5 * time.Second
 
-// patience is how long a check may take.
-func (e *examination) patience(name string) time.Duration {
-	for _, unit := range e.failed {
-		if belongs(unit, name) {
-			return min(hopeless, e.Target.CheckTimeout)
+// giveUp ends a check some time after a unit that it answers for has failed: what
+// it waits for will hardly come.
+func (e *examination) giveUp(ctx context.Context, name string, end context.CancelCauseFunc) {
+	every := time.NewTicker(time.Second)
+	defer every.Stop()
+	for {
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return
+		}
+		if e.machine.down() {
+			return
+		}
+		for _, unit := range readiness.FailedUnits(ctx, e.machine.leader) {
+			if !belongs(unit, name) {
+				continue
+			}
+			select {
+			case <-time.After(hopeless):
+				end(fmt.Errorf("%s has failed", unit))
+			case <-ctx.Done():
+			}
+			return
 		}
 	}
-	return e.Target.CheckTimeout
 }
 
 // belongs tells whether a unit is one that a check answers for.
@@ -222,6 +248,10 @@ func (e *examination) journalOf(ctx context.Context, units []string) []string {
 // settle decides the first check. A unit that failed is a fault of its own unless
 // the check that is about it has failed.
 func (e *examination) settle(ctx context.Context, c Check) {
+	// Some have failed since: those that were started again, and again.
+	if !e.machine.down() {
+		e.failed = readiness.FailedUnits(ctx, e.machine.leader)
+	}
 	var others, own []string
 	for _, unit := range e.failed {
 		if by := e.answersFor(unit); by != "" {
@@ -231,11 +261,11 @@ func (e *examination) settle(ctx context.Context, c Check) {
 		own = append(own, unit)
 	}
 	switch {
-	case len(others) == 0:
+	case e.report.BootSeconds == 0, len(own)+len(others) == 0: // it is as it was
 	case len(own) == 0:
 		c.OK, c.Journal, c.Detail = true, nil, "up, but for "+strings.Join(others, ", ")
 	default:
-		c.Journal, c.Detail = e.machine.journal(ctx, own...), "degraded: failed units: "+strings.Join(own, ", ")
+		c.OK, c.Journal, c.Detail = false, e.machine.journal(ctx, own...), "degraded: failed units: "+strings.Join(own, ", ")
 	}
 	e.report.Checks[0] = c
 	e.tell(c)

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/spec"
 )
@@ -54,22 +53,12 @@ func TestAUnitThatFailedIsCountedOnce(t *testing.T) {
 		{"of nobody", []string{"cheese.service"}, true, false, "cheese.service"},
 	} {
 		e := &examination{failed: tt.units, tell: func(Check) {}, machine: &machine{}}
+		e.report.BootSeconds = 1
 		e.report.Checks = []Check{{Name: Booted}, {Name: SSH, OK: !tt.sshFails}}
 		e.settle(t.Context(), Check{Name: Booted, Detail: "degraded: failed units: " + strings.Join(tt.units, ", ")})
 		if c := e.report.Checks[0]; c.OK != tt.ok || !strings.Contains(c.Detail, tt.says) {
 			t.Errorf("%s: %+v", tt.name, c)
 		}
-	}
-}
-
-func TestACheckWaitsNotLongForAUnitThatFailed(t *testing.T) {
-	e := &examination{failed: []string{"sshd@1.service"}}
-	e.Target.CheckTimeout = time.Hour
-	if got := e.patience(SSH); got != hopeless {
-		t.Errorf("%s: %s", SSH, got)
-	}
-	if got := e.patience(DNS); got != time.Hour {
-		t.Errorf("%s: %s", DNS, got)
 	}
 }
 
