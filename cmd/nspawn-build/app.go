@@ -76,6 +76,7 @@ func newApp(s streams) *app {
 			a.destroyCommand(),
 			a.removeCommand(),
 			a.cacheCommand(),
+			a.verifyCommand(),
 			a.doctorCommand(),
 			a.exportCommand(),
 			a.pluginCommand(),

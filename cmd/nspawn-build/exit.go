@@ -94,7 +94,7 @@ func judgeKind(ctx context.Context, err error) verdict {
 		return verdict{exitInterrupted, noHint}
 	}
 	for _, row := range []func(error) (verdict, bool){
-		judgeInput, judgeImage, judgeState, judgeHost, judgeReadiness, judgeStage,
+		judgeInput, judgeImage, judgeState, judgeHost, judgeReadiness, judgeStage, judgeVerify,
 	} {
 		if v, ok := row(err); ok {
 			return v
@@ -333,11 +333,14 @@ func (a *app) detail(err error) {
 	var died *pluginhost.DiedError
 	var inTree *customize.Error
 	var unfit *images.VerifyError
+	var unverified *unverifiedError
 	switch {
 	case errors.As(err, &inTree):
 		lines = inTree.Tail
 	case errors.As(err, &unfit):
-		lines = unfit.Journal()
+		lines = failedLines(*unfit.Report)
+	case errors.As(err, &unverified):
+		lines = failedLines(unverified.report)
 	case errors.As(err, &died):
 		lines = died.Tail
 	case errors.As(err, &failure):

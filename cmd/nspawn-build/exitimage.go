@@ -18,7 +18,7 @@ func judgeImage(err error) (verdict, bool) {
 	case errors.As(err, &busy):
 		return verdict{exitExists, "wait until it is done, or choose another name or --out"}, true
 	case errors.As(err, &unfit):
-		return verdict{exitBoot, "the lines above are of its journal; look into the image with --base"}, true
+		return verdict{unverifiedExit(*unfit.Report), "the lines above say more; image without --verify keeps it, to be looked at"}, true
 	case errors.Is(err, image.ErrNoLoop):
 		return verdict{exitHost, "use a host that has loop devices, or an image that is a directory, a tar or an OCI layout"}, true
 	case errors.As(err, &missing):

@@ -14,13 +14,14 @@ import (
 
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
 	"github.com/nspawn-build/nspawn-build/core/transfer"
+	"github.com/nspawn-build/nspawn-build/core/verify"
 )
 
 // version is set by the build.
 var version = "devel"
 
 func main() {
-	for _, init := range []func([]string) (int, bool){pluginhost.Init, transfer.Init} {
+	for _, init := range []func([]string) (int, bool){pluginhost.Init, transfer.Init, verify.Init} {
 		if code, did := init(os.Args); did {
 			os.Exit(code)
 		}

@@ -18,7 +18,7 @@ import (
 // mapped owners; nil when nothing does. It tries, on a mount that nobody sees
 // and that is gone afterwards.
 func MapsOwners(path string) error {
-	users, err := userNamespace()
+	users, err := UserNamespace(0, 1)
 	if err != nil {
 		return fmt.Errorf("this kernel makes no user namespace: %w", err)
 	}
@@ -49,17 +49,18 @@ func MapsOwners(path string) error {
 	return nil
 }
 
-// userNamespace makes a user namespace. It is that of a process that is stopped
-// before its first instruction, and ended as soon as the namespace is open.
-func userNamespace() (ns *os.File, err error) {
+// UserNamespace makes a user namespace in which as many users and groups as size
+// says have the host's numbers from base on. It is that of a process that is
+// stopped before its first instruction, and ended as soon as the namespace is open.
+func UserNamespace(base, size int) (ns *os.File, err error) {
 	// What traces a process is the thread that started it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	one := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: base, Size: size}}
 	child, err := os.StartProcess("/proc/self/exe", []string{"nspawn-build"}, &os.ProcAttr{
 		Dir: "/", Env: []string{},
 		Sys: &syscall.SysProcAttr{
-			Cloneflags: syscall.CLONE_NEWUSER, UidMappings: one, GidMappings: one,
+			Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids,
 			Ptrace: true, Pdeathsig: syscall.SIGKILL,
 		},
 	})

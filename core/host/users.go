@@ -10,7 +10,7 @@ import (
 // UserNamespaces says why this host's kernel makes no user namespace; nil when
 // it does.
 func UserNamespaces() error {
-	ns, err := userNamespace()
+	ns, err := UserNamespace(0, 1)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/spec"
 	"github.com/nspawn-build/nspawn-build/core/stages"
 	"github.com/nspawn-build/nspawn-build/core/store"
+	"github.com/nspawn-build/nspawn-build/core/verify"
 )
 
 // build is one image being made.
@@ -39,7 +40,7 @@ type build struct {
 	digest    string
 	artifacts []image.Artifact
 	packages  []sdk.Package
-	report    *Report
+	report    *verify.Report
 }
 
 // prepare finds everything that is in the way, and touches nothing.
@@ -57,9 +58,6 @@ func (h *House) prepare(ctx context.Context, w Wanted) (*build, error) {
 	}
 	if err := h.ready(w, b.place.dir); err != nil {
 		return nil, err
-	}
-	if w.Image.Verify && h.Verify == nil {
-		return nil, &machines.HostError{Problem: "this program was built without a way to verify images", Hint: "leave --verify and --check out"}
 	}
 	if w.Base != "" {
 		err = b.fromBase()
@@ -253,16 +251,6 @@ func Digest(ctx context.Context, tree *rootfs.Tree, epoch time.Time) (string, er
 		return "", err
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
-}
-
-// verify has the first format that can be booted checked.
-func (b *build) verify(ctx context.Context) (err error) {
-	m := b.record.Machine()
-	b.report, err = b.Verify(ctx, b.artifacts[0], Verification{Name: b.Spec.Name, Checks: b.Image.Checks, Facts: *m.Facts, Secret: b.Secret})
-	if err == nil && !b.report.OK {
-		err = &VerifyError{b.report}
-	}
-	return err
 }
 
 // finish says where everything is.

@@ -13,30 +13,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/customize"
 	"github.com/nspawn-build/nspawn-build/core/image"
 	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
-	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/spec"
 	"github.com/nspawn-build/nspawn-build/core/stages"
+	"github.com/nspawn-build/nspawn-build/core/verify"
 )
 
 // House is all that is needed to make images.
 type House struct {
 	Machines *machines.House // its host, plugins, cache and observer
 	Version  string          // of this program
-	// Verify boots an image and checks it; nil where that cannot be done.
-	Verify func(ctx context.Context, a image.Artifact, w Verification) (*Report, error)
-}
-
-// Verification is what an image is checked for.
-type Verification struct {
-	Name   string
-	Checks []string
-	Facts  sdk.Facts
-	Secret spec.Secret
 }
 
 // Wanted is an image that is asked for.
@@ -73,7 +64,7 @@ type Result struct {
 	Stages    []StageTime      `json:"stages"`
 	// Cache is what the cache of trees had to do with it; nil where none is used.
 	Cache    *stages.CacheUse `json:"cache,omitempty"`
-	Verify   *Report          `json:"verify,omitempty"`
+	Verify   *verify.Report   `json:"verify,omitempty"`
 	Packages int              `json:"packages"`
 	Error    *Fault           `json:"error,omitempty"`
 }
@@ -91,42 +82,15 @@ type Fault struct {
 	Hint    string `json:"hint,omitempty"`
 }
 
-// Report is what verifying an image found.
-type Report struct {
-	OK          bool    `json:"ok"`
-	Checks      []Check `json:"checks"`
-	BootSeconds float64 `json:"bootSeconds"`
-}
-
-// Check is one thing that was checked.
-type Check struct {
-	Name    string   `json:"name"`
-	OK      bool     `json:"ok"`
-	Detail  string   `json:"detail,omitempty"`
-	Seconds float64  `json:"seconds"`
-	Journal []string `json:"journal,omitempty"`
-}
-
 // VerifyError says that an image did not pass.
-type VerifyError struct{ Report *Report }
+type VerifyError struct{ Report *verify.Report }
 
 func (e *VerifyError) Error() string {
-	for _, c := range e.Report.Checks {
-		if !c.OK {
-			return fmt.Sprintf("the image does not pass: %s: %s", c.Name, c.Detail)
-		}
+	var all []string
+	for _, c := range e.Report.Failed() {
+		all = append(all, c.Name+": "+c.Detail)
 	}
-	return "the image does not pass"
-}
-
-// Journal is that of the first check that failed.
-func (e *VerifyError) Journal() []string {
-	for _, c := range e.Report.Checks {
-		if !c.OK {
-			return c.Journal
-		}
-	}
-	return nil
+	return "the image does not pass: " + strings.Join(all, "; ")
 }
 
 // ExistsError says that there is something where an image is to go.

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/nspawn-build/nspawn-build/core/quarters"
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
@@ -29,7 +30,7 @@ type Session struct {
 	plugin      *sdk.Client
 	description sdk.Description
 	grants      Grants
-	quarters    *quarters
+	quarters    *quarters.Quarters
 	drain       func() // of what it prints through go-plugin
 
 	closing sync.Once
@@ -71,7 +72,7 @@ func (h *Host) Start(ctx context.Context, l Listing, grants Grants) (_ *Session,
 	s.process = &process{name: l.Name, self: h.self(), binary: b, output: out}
 	written, drain := out.writer()
 	s.drain = drain
-	s.client = goplugin.NewClient(h.config(s.process, q.dir, grants, written))
+	s.client = goplugin.NewClient(h.config(s.process, q.Dir, grants, written))
 	if err := s.connect(ctx, l); err != nil {
 		s.process.kill() // there is nothing that it could still do well
 		return nil, errors.Join(err, s.Close())
@@ -277,7 +278,7 @@ func (s *Session) Close() error {
 func (s *Session) end() error {
 	if !s.process.started() {
 		s.drain()
-		return s.quarters.leave()
+		return s.quarters.Leave()
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); s.client.Kill() }()
@@ -294,7 +295,7 @@ func (s *Session) end() error {
 	for _, w := range s.process.warnings() {
 		s.host.log().WithField("plugin", s.process.name).Warn(w)
 	}
-	return s.quarters.leave()
+	return s.quarters.Leave()
 }
 
 func (h *Host) self() string {

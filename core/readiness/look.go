@@ -16,7 +16,7 @@ func Look(ctx context.Context, t Target, report func(Rung)) error {
 }
 
 // skips tells whether a rung is left out.
-func (p *proof) skips(s Step) bool { return p.keyOnly && s == LoggedIn }
+func (p *proof) skips(s Step) bool { return p.keyOnly && s == LoggedIn || !p.climbs(s) }
 
 // greet talks to the SSH server until it has proven its key, and goes.
 func (p *proof) greet(ctx context.Context) {
@@ -29,7 +29,7 @@ func (p *proof) greet(ctx context.Context) {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	h := &handshake{want: p.HostKey, verified: func() { p.reached(KeyIsOurs, ssh.FingerprintSHA256(p.HostKey)) }}
+	h := &handshake{want: p.HostKey, verified: func(key ssh.PublicKey) { p.reached(KeyIsOurs, ssh.FingerprintSHA256(key)) }}
 	client, _, _, err := ssh.NewClientConn(conn, conn.RemoteAddr().String(), &ssh.ClientConfig{
 		User: p.User, HostKeyCallback: h.check, HostKeyAlgorithms: algorithms(h.want),
 	})

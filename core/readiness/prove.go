@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,19 +20,30 @@ import (
 // Target is what is to be proven about which machine.
 type Target struct {
 	Name      string
-	Driver    driver.Driver
+	Driver    Driver
 	Interface string        // the host's end of the link; every probe is bound to it
 	HostSide  netip.Addr    // the host's address there, that probes come from; zero leaves that open
 	Address   netip.Addr    // the machine's
 	HostKey   ssh.PublicKey // the only one that is accepted
+	AnyKey    bool          // any is, as nobody but the machine can be on the link
 	User      string        // who logs in; root when empty
 	Logins    []Login       // each must work
 	ProbeHost string        // must resolve inside; empty leaves that out
 	// NoLink says that the machine is to have no link, and so no address and no
 	// SSH: the proof ends with its systemd.
 	NoLink bool
+	// Rungs, where there are any, are the only ones that are climbed: the
+	// others are taken for granted.
+	Rungs []Step
 
 	keyOnly bool // nobody logs in: see Look
+}
+
+// Driver is what is asked about the machine; a driver.Driver is one.
+type Driver interface {
+	Name() string
+	Status(ctx context.Context, name string) (driver.Status, error)
+	Console(ctx context.Context, name string, lines int) ([]string, error)
 }
 
 // Login is one way of logging in.
@@ -75,17 +87,20 @@ func Prove(ctx context.Context, t Target, report func(Rung)) error {
 // straying.
 func (t Target) incomplete() *Error {
 	switch {
-	case t.NoLink:
+	case t.NoLink, !t.climbs(Addressed) && !t.climbs(Answers):
 		return nil
 	case t.Interface == "":
 		return &Error{Rung: Addressed, Message: t.Name + " has no link of its own to be reached through", Hint: "a machine made with --private-network is entered with nspawn-build shell"}
 	case !t.Address.IsValid():
 		return &Error{Rung: Addressed, Message: "the address of " + t.Name + " is not known"}
-	case t.HostKey == nil:
+	case t.HostKey == nil && !t.AnyKey && t.climbs(KeyIsOurs):
 		return &Error{Rung: KeyIsOurs, Message: "the host key of " + t.Name + " is not known"}
 	}
 	return nil
 }
+
+// climbs tells whether a rung is one of those that are asked about.
+func (t Target) climbs(s Step) bool { return len(t.Rungs) == 0 || slices.Contains(t.Rungs, s) }
 
 // proof is one run of Prove.
 type proof struct {
@@ -106,8 +121,10 @@ type result struct {
 func (p *proof) reached(step Step, detail string) { p.warned(step, detail, "") }
 
 func (p *proof) warned(step Step, detail, warning string) {
-	p.results <- result{rung: Rung{step, detail, warning, time.Since(p.begin).Round(time.Millisecond)}}
+	p.results <- result{rung: Rung{Step: step, Detail: detail, Warning: warning, After: p.elapsed()}}
 }
+
+func (p *proof) elapsed() time.Duration { return time.Since(p.begin).Round(time.Millisecond) }
 
 func (p *proof) failed(e *Error) { p.results <- result{err: e} }
 
@@ -117,6 +134,8 @@ func (p *proof) failed(e *Error) { p.results <- result{err: e} }
 func (p *proof) collect(ctx context.Context, report func(Rung)) *Error {
 	last := Resolves
 	switch {
+	case len(p.Rungs) > 0:
+		last = slices.Max(p.Rungs)
 	case p.NoLink:
 		last = SystemdUp
 	case p.ProbeHost == "" && p.keyOnly:
@@ -185,8 +204,14 @@ func (p *proof) climb(ctx context.Context, climbers *sync.WaitGroup) {
 		return
 	}
 	climbers.Go(func() { p.watchLeader(ctx) })
+	if !p.climbs(SystemdUp) {
+		p.systemdUp()
+	}
 	climbers.Go(func() {
-		if p.awaitSystemd(ctx) && p.ProbeHost != "" && !p.NoLink {
+		if p.climbs(SystemdUp) && !p.awaitSystemd(ctx) {
+			return
+		}
+		if p.climbs(Resolves) && p.ProbeHost != "" && !p.NoLink {
 			p.resolve(ctx)
 		}
 	})
@@ -194,7 +219,10 @@ func (p *proof) climb(ctx context.Context, climbers *sync.WaitGroup) {
 		return
 	}
 	climbers.Go(func() {
-		if p.awaitAddress(ctx) {
+		if p.climbs(Addressed) && !p.awaitAddress(ctx) {
+			return
+		}
+		if p.climbs(Answers) {
 			p.connect(ctx)
 		}
 	})

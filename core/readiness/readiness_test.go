@@ -364,7 +364,7 @@ func TestLoginIsProvenWithTheRightKeyPasswordAndCommand(t *testing.T) {
 			p := &proof{Target: Target{Name: "box", User: "root", HostKey: ours.PublicKey()}}
 			login := Login{"password", ssh.Password(tt.password)}
 			verified := false
-			h := &handshake{want: ours.PublicKey(), verified: func() { verified = true }}
+			h := &handshake{want: ours.PublicKey(), verified: func(ssh.PublicKey) { verified = true }}
 			err := p.converse(t.Context(), server(t, tt.status, tt.keys...), login, h)
 			if verified != tt.verified || (err != nil) != (tt.rung >= 0) {
 				t.Fatalf("verified %v, %v", verified, err)
@@ -391,7 +391,7 @@ func TestASlowConversationIsToldFromARefusal(t *testing.T) {
 		go serve(far)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		return p.converse(ctx, near, login, &handshake{want: key, verified: func() {}})
+		return p.converse(ctx, near, login, &handshake{want: key, verified: func(ssh.PublicKey) {}})
 	}
 	if err := talk(func(c net.Conn) { _, _ = bufio.NewReader(c).ReadString('\n') }); !errors.Is(err, errSlow) {
 		t.Errorf("silence: %v", err)
@@ -421,5 +421,31 @@ func TestAProbeComesFromTheHostsEndOrNotAtAll(t *testing.T) {
 	// An address that this host does not have, or not yet.
 	if conn, err := dial(t.Context(), "lo", netip.MustParseAddr("192.0.2.7"), l.Addr().String()); !errors.Is(err, unix.EADDRNOTAVAIL) {
 		t.Errorf("%v, %v", conn, err)
+	}
+}
+
+func TestOnlyTheRungsThatAreAskedForAreClimbed(t *testing.T) {
+	for _, tt := range []struct {
+		rungs   []Step
+		reached []Step // out of order
+		last    Step
+	}{
+		{[]Step{LeaderRuns, Resolves}, []Step{Resolves, Started, LeaderRuns}, Resolves},
+		{[]Step{LeaderRuns, Addressed}, []Step{LeaderRuns, Addressed}, Addressed},
+	} {
+		p := &proof{Target: Target{Name: "box", Rungs: tt.rungs, ProbeHost: "x.test"}, begin: time.Now(), results: make(chan result, 2*steps)}
+		for _, s := range tt.reached {
+			p.reached(s, "")
+		}
+		var got []Step
+		if e := p.collect(t.Context(), func(r Rung) { got = append(got, r.Step) }); e != nil || len(got) == 0 || got[len(got)-1] != tt.last {
+			t.Errorf("%v: %v, %v", tt.rungs, got, e)
+		}
+	}
+	if e := (Target{Name: "box", Rungs: []Step{LeaderRuns, Resolves}}).incomplete(); e != nil {
+		t.Errorf("nothing on the link is asked about: %v", e)
+	}
+	if e := (Target{Name: "box", Interface: "ve-box", Address: netip.MustParseAddr("192.0.2.1"), AnyKey: true}).incomplete(); e != nil {
+		t.Errorf("any key will do: %v", e)
 	}
 }

@@ -48,6 +48,7 @@ type Rung struct {
 	Step    Step
 	Detail  string        // what was found there, for the user
 	Warning string        // what is not as it should be though the step holds; empty when all is well
+	Failed  []string      // of systemd being up: the units that failed, as far as they are known
 	After   time.Duration // since the proof began
 }
 

@@ -69,7 +69,10 @@ func (p *proof) connect(ctx context.Context) {
 		return
 	}
 	p.reached(Answers, banner)
-	verified := sync.OnceFunc(func() { p.reached(KeyIsOurs, ssh.FingerprintSHA256(p.HostKey)) })
+	var once sync.Once
+	verified := func(key ssh.PublicKey) {
+		once.Do(func() { p.reached(KeyIsOurs, ssh.FingerprintSHA256(key)) })
+	}
 	var tries sync.WaitGroup
 	var refusals atomic.Int32
 	var labels []string
@@ -94,7 +97,7 @@ func (p *proof) connect(ctx context.Context) {
 // login logs in once, over conn if there is one. Before the machine is up, PAM
 // may turn everybody away and a connection may fall to a restarting sshd: then
 // it tries again afterwards.
-func (p *proof) login(ctx context.Context, conn net.Conn, login Login, verified func()) bool {
+func (p *proof) login(ctx context.Context, conn net.Conn, login Login, verified func(ssh.PublicKey)) bool {
 	for {
 		if conn == nil {
 			if conn, _ = p.open(ctx); conn == nil {
@@ -201,25 +204,28 @@ func (c *greetedConn) banner(ctx context.Context) (string, error) {
 
 // handshake remembers how far the server got.
 type handshake struct {
-	want     ssh.PublicKey
-	verified func() // called when the key is the one that is wanted
+	want     ssh.PublicKey       // nil takes any
+	verified func(ssh.PublicKey) // called when the key is the one that is wanted
 	proven   bool
 }
 
 var errWrongKey = errors.New("the server has another host key")
 
 func (h *handshake) check(_ string, _ net.Addr, key ssh.PublicKey) error {
-	if !bytes.Equal(key.Marshal(), h.want.Marshal()) {
+	if h.want != nil && !bytes.Equal(key.Marshal(), h.want.Marshal()) {
 		return fmt.Errorf("%w: %s", errWrongKey, ssh.FingerprintSHA256(key))
 	}
 	h.proven = true
-	h.verified()
+	h.verified(key)
 	return nil
 }
 
 // algorithms are the signature algorithms of a key's type. No other host key
-// is asked for.
+// is asked for; without one, any is.
 func algorithms(key ssh.PublicKey) []string {
+	if key == nil {
+		return nil
+	}
 	if key.Type() == ssh.KeyAlgoRSA {
 		return []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
 	}
@@ -272,6 +278,8 @@ func (p *proof) refused(login Login, h *handshake, err error) *Error {
 			Message: fmt.Sprintf("the host key at %s is not the one that was generated for %s (%s)", p.Address, p.Name, ssh.FingerprintSHA256(p.HostKey)),
 			Hint:    "something in the machine replaced it: destroy the machine and create it again",
 		}
+	case !h.proven && h.want == nil:
+		return &Error{Rung: KeyIsOurs, Err: err, Message: p.Name + " proves no host key"}
 	case !h.proven:
 		return &Error{
 			Rung: KeyIsOurs, Err: err,

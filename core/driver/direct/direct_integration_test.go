@@ -256,6 +256,7 @@ func TestPoweroffFromInsideLeavesNothingButTheConsole(t *testing.T) {
 
 func TestHostWithoutMachineIDBootsMachinesToo(t *testing.T) {
 	b := newBench(t)
+	const identity = "/etc/machine-id"
 	empty := filepath.Join(t.TempDir(), "machine-id")
 	if err := os.WriteFile(empty, nil, 0o444); err != nil {
 		t.Fatal(err)

@@ -47,23 +47,6 @@ func TestMachineWithoutALinkIsPrivate(t *testing.T) {
 	}
 }
 
-func TestLeaderIsReadFromWhatNspawnSays(t *testing.T) {
-	for message, want := range map[string]int{
-		"STATUS=Container running.\nX_NSPAWN_LEADER_PID=4711": 4711,
-		"X_NSPAWN_LEADER_PID=4711\nREADY=1\n":                 4711,
-		"READY=1":                                             0,
-		"":                                                    0,
-		"X_NSPAWN_LEADER_PID=":                                0,
-		"X_NSPAWN_LEADER_PID=1":                               0,
-		"X_NSPAWN_LEADER_PID=-4":                              0,
-		"STATUS=X_NSPAWN_LEADER_PID=4":                        0,
-	} {
-		if got := leaderIn(message); got != want {
-			t.Errorf("%q: got %d, want %d", message, got, want)
-		}
-	}
-}
-
 func TestNameNeverLeadsOutOfTheRuntimeDirectory(t *testing.T) {
 	d := New(Config{RuntimeDir: "/run/x"})
 	for _, name := range []string{"", ".", "..", "../x", "a/b", "/etc"} {
@@ -272,26 +255,6 @@ func TestSupervisorsLastWordDecides(t *testing.T) {
 				t.Errorf("warnings (-want +got):\n%s", diff)
 			}
 		})
-	}
-}
-
-func TestHostsMachineIDIsStoodInForOnlyWhenItIsNone(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "machine-id")
-	if _, err := lacksIdentity(path); err == nil || !strings.Contains(err.Error(), "systemd-machine-id-setup") {
-		t.Errorf("missing: %v", err)
-	}
-	for text, want := range map[string]bool{
-		"":                                   true,
-		"uninitialized\n":                    true,
-		"0123456789abcdef0123456789abcdef\n": false,
-		"0123456789abcdef\n":                 true,
-	} {
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := lacksIdentity(path); got != want || err != nil {
-			t.Errorf("%q: %v, %v", text, got, err)
-		}
 	}
 }
 

@@ -3,12 +3,9 @@ package direct
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"sync"
-
-	"github.com/nspawn-build/nspawn-build/core/driver/console"
 )
 
 // reporter tells the process that started us what becomes of the machine.
@@ -59,13 +56,5 @@ func (r *reporter) close() {
 	if r.to != nil {
 		_ = r.to.Close() // nothing is left to say
 		r.to = nil
-	}
-}
-
-// copyConsole keeps what the machine prints. When the log cannot be written,
-// the machine must still be able to print.
-func copyConsole(log *console.Log, from io.Reader) {
-	if _, err := io.Copy(log, from); err != nil {
-		_, _ = io.Copy(io.Discard, from)
 	}
 }

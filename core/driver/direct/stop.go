@@ -12,12 +12,13 @@ import (
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
 	"github.com/nspawn-build/nspawn-build/core/driver/leftover"
+	"github.com/nspawn-build/nspawn-build/core/driver/nspawn"
 	"github.com/nspawn-build/nspawn-build/core/driver/veth"
 	"github.com/nspawn-build/nspawn-build/core/hostlink"
 )
 
 // killing is how long what was killed by force may take to be gone.
-const killing = 15 * time.Second
+const killing = nspawn.Killing
 
 // insisting is how long a supervisor that was told to use force may take. One
 // that works is done in a moment.

@@ -192,25 +192,25 @@ func (s *supervisor) boot(ctx context.Context, stop *stopper) (code int, err err
 				// systemd-nspawn is about to end, and to say why.
 				overdue = time.After(5 * time.Second)
 			default:
-				n.kill(ctx, s.group)
+				n.Kill(ctx)
 			}
 		case <-asked:
 			asked = nil
 			overdue = time.After(s.graceAsked())
-			go n.powerOff(ctx)
+			go n.PowerOff(ctx)
 		case <-insisted:
 			insisted = nil
-			n.kill(ctx, s.group)
+			n.Kill(ctx)
 		case <-overdue:
 			overdue = nil
-			n.kill(ctx, s.group)
-		case <-n.exited:
+			n.Kill(ctx)
+		case <-n.Exited():
 			cancel()
 			if up != nil {
 				failure = <-up
 				isUp = failure == nil
 			}
-			return n.outcome(isUp, stop.wasAsked(), failure)
+			return outcome(n, isUp, stop.wasAsked(), failure)
 		}
 	}
 }

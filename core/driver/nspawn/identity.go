@@ -1,4 +1,4 @@
-package direct
+package nspawn
 
 import (
 	"crypto/sha256"

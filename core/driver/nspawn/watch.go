@@ -1,4 +1,4 @@
-package direct
+package nspawn
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// watcher asks systemd-nspawn to power the machine off when the supervisor is
+// watcher asks systemd-nspawn to power the machine off when this process is
 // killed: then the pipe between them ends.
 //
 // A parent-death signal would not do. The kernel sends it for each thread of

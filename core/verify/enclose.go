@@ -1,0 +1,87 @@
+package verify
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Where things are in a room. /run is its own, and so is all of this.
+const (
+	home      = "/run/verify"
+	lowerDir  = home + "/lower" // the image, read-only
+	imageDir  = home + "/image" // an image file's file system
+	upperDir  = home + "/upper" // what the machine writes
+	workDir   = home + "/work"
+	rootDir   = home + "/root" // both: the machine's root
+	notify    = home + "/notify"
+	identity  = home + "/machine-id"
+	logFile   = home + "/console.log"
+	machineGr = "/machine" // the machine's cgroup, below the room's
+)
+
+// enclose makes the namespaces that this process is alone in so far into what a
+// machine of the image can be booted in. It returns whom the machine's users are.
+func enclose(t Target) (users, error) {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return users{}, fmt.Errorf("detaching the mounts from the host's: %w", err)
+	}
+	// The image is taken hold of before anything is hidden that it may be below.
+	image, err := openImage(t)
+	if err != nil {
+		return users{}, err
+	}
+	defer func() { _ = image.Close() }()
+	if err := mountOwn(); err != nil {
+		return users{}, err
+	}
+	for _, dir := range []string{lowerDir, imageDir, upperDir, workDir, rootDir} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return users{}, err
+		}
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return users{}, fmt.Errorf("finding the loopback link: %w", err)
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return users{}, fmt.Errorf("bringing the loopback link up: %w", err)
+	}
+	return layer(t, image)
+}
+
+// openImage opens a directory as a place, and a file for reading.
+func openImage(t Target) (*os.File, error) {
+	path, flags := t.Image, unix.O_RDONLY
+	if t.Tree != "" {
+		path, flags = t.Tree, unix.O_PATH|unix.O_DIRECTORY
+	}
+	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// mountOwn mounts what is not to be shared with the host: what systemd-nspawn
+// leaves in /run and /tmp when it is killed goes with the room.
+func mountOwn() error {
+	const flags = unix.MS_NOSUID | unix.MS_NODEV
+	for _, m := range []struct {
+		kind, target, data string
+		flags              uintptr
+	}{
+		// The process numbers of the host's would be wrong in here.
+		{"proc", "/proc", "", flags | unix.MS_NOEXEC},
+		// What the machine writes is kept below /run. A tree has device nodes.
+		{"tmpfs", "/run", "mode=0755", 0},
+		{"tmpfs", "/tmp", "mode=1777", flags},
+	} {
+		if err := unix.Mount(m.kind, m.target, m.kind, m.flags, m.data); err != nil {
+			return fmt.Errorf("a %s of its own: %w", m.target, err)
+		}
+	}
+	return nil
+}
