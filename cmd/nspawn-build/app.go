@@ -51,6 +51,8 @@ func newApp(s streams) *app {
 			a.createCommand(),
 			a.cloneCommand(),
 			a.planCommand(),
+			a.imageCommand(),
+			a.diffCommand(),
 			a.listCommand(),
 			a.statusCommand(),
 			a.showCommand(),

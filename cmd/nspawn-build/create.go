@@ -49,6 +49,7 @@ func specFlags() []cli.Flag {
 		&cli.StringFlag{Name: "keyring", Usage: "trust the public keys of `FILE` for the bootstrap", EnvVars: env("keyring")},
 		&cli.StringSliceFlag{Name: "option", Usage: "`KEY=VALUE` for the distribution's plugin; may be repeated"},
 		&cli.StringSliceFlag{Name: "package", Usage: "install `NAME` too; may be repeated"},
+		snapshotFlag(),
 		&cli.StringFlag{Name: "directory", Usage: "keep the tree in `DIR` (default: containers in your home)", EnvVars: env("directory")},
 		&cli.StringFlag{Name: "address", Usage: "the machine's `ADDRESS`, such as 192.168.210.200/24 (default: the next free subnet)"},
 		&cli.StringFlag{Name: "gateway", Usage: "the host's `ADDRESS` on the link (default: the subnet's first)"},
@@ -64,7 +65,7 @@ func specFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "timeout", Value: defaultTimeout, Usage: "`TIME` that booting may take until a login works", EnvVars: env("timeout")},
 	}
 	return slices.Concat(
-		grouped("The machine:", flags), grouped("Who gets in:", accessFlags()), grouped("What it reaches, and what reaches it:", reachFlags()),
+		grouped("The machine:", flags), grouped("What is done to its tree:", customizeFlags()), grouped("Who gets in:", accessFlags()), grouped("What it reaches, and what reaches it:", reachFlags()),
 		grouped("Storage:", storageFlags()), grouped("Hardening:", securityFlags()), grouped("Lifetime:", lifetimeFlags()),
 	)
 }
@@ -209,7 +210,10 @@ func (a *app) input(ctx *cli.Context, name string) (spec.Input, error) {
 		NoNewPrivileges: ctx.Bool("no-new-privileges"), PrivateUsers: ctx.String("private-users"),
 		Enable: ctx.Bool("enable"), TTL: ctx.String("ttl"), Labels: ctx.StringSlice("label"),
 	}
-	var err error
+	err := customizeInput(ctx, &in)
+	if err != nil {
+		return in, err
+	}
 	if in.Directory == "" {
 		u, err := invoker()
 		if err != nil {

@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nspawn-build/nspawn-build/core/customize"
 	"github.com/nspawn-build/nspawn-build/core/driver/still"
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
+	"github.com/nspawn-build/nspawn-build/core/images"
 	"github.com/nspawn-build/nspawn-build/core/inside"
 	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
@@ -76,7 +78,7 @@ func judge(ctx context.Context, err error) verdict {
 		return verdict{exitInterrupted, noHint}
 	}
 	for _, row := range []func(error) (verdict, bool){
-		judgeInput, judgeState, judgeHost, judgeReadiness, judgeStage,
+		judgeInput, judgeImage, judgeState, judgeHost, judgeReadiness, judgeStage,
 	} {
 		if v, ok := row(err); ok {
 			return v
@@ -192,6 +194,10 @@ func judgeReadiness(err error) (verdict, bool) {
 }
 
 func judgeStage(err error) (verdict, bool) {
+	var inTree *customize.Error
+	if errors.As(err, &inTree) {
+		return verdict{exitConfigure, inTree.Hint()}, true // whatever stage it was a hook of
+	}
 	var failed *pipeline.Error
 	if !errors.As(err, &failed) {
 		return verdict{}, false
@@ -289,7 +295,13 @@ func (a *app) detail(err error) {
 	var failure *sdk.Failure
 	var notReady *readiness.Error
 	var died *pluginhost.DiedError
+	var inTree *customize.Error
+	var unfit *images.VerifyError
 	switch {
+	case errors.As(err, &inTree):
+		lines = inTree.Tail
+	case errors.As(err, &unfit):
+		lines = unfit.Journal()
 	case errors.As(err, &died):
 		lines = died.Tail
 	case errors.As(err, &failure):

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nspawn-build/nspawn-build/core/customize"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/spec"
 	"github.com/nspawn-build/nspawn-build/core/stages"
@@ -199,6 +200,13 @@ func (h *House) Plan(ctx context.Context, w Wanted) (_ Outlook, err error) {
 // what it makes of the request. Nothing is written.
 func (h *House) prepare(ctx context.Context, w *Wanted, kind spec.Driver) (*store.Record, *making, error) {
 	made := &making{run: w.Run, secret: w.Secret, done: func() error { return nil }}
+	var taken []spec.Taken
+	if w.clone == nil { // whose origin has it all
+		var err error
+		if taken, err = customize.Sources(w.Spec.Customize); err != nil {
+			return nil, nil, err
+		}
+	}
 	rec, err := h.Store.Open(w.Spec.Name)
 	fresh := errors.Is(err, store.ErrNoMachine)
 	switch {
@@ -210,6 +218,9 @@ func (h *House) prepare(ctx context.Context, w *Wanted, kind spec.Driver) (*stor
 		w.Spec = rec.Machine().Spec
 	case !fresh:
 		if err := otherOrigin(rec.Machine(), *w); err != nil {
+			return nil, nil, err
+		}
+		if err := takenElse(rec.Machine(), *w, taken); err != nil {
 			return nil, nil, err
 		}
 		if rec, err = h.amend(ctx, rec, *w, made); err != nil {
@@ -230,12 +241,16 @@ func (h *House) prepare(ctx context.Context, w *Wanted, kind spec.Driver) (*stor
 		if rec, err = h.draft(*w, kind); err != nil {
 			return nil, nil, err
 		}
+		m := rec.Machine()
+		m.Customized.Taken = taken
+		rec = h.Store.NewRecord(m)
 	}
 	if rec.Machine().Clone != nil {
 		err = h.askOrigin(ctx, rec, *w, made)
 	} else {
-		err = h.inTurn(ctx, func() (err error) {
-			made.origin, err = h.askPlugin(ctx, w.Spec)
+		err = h.inTurn(ctx, func() error {
+			asked, err := h.Ask(ctx, w.Spec, Beyond{})
+			made.origin = asked.Origin
 			return err
 		})
 	}

@@ -21,12 +21,12 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/store"
 )
 
-// askPlugin finds the plugin of a spec's distro and has it check and complete
-// the request.
-func (h *House) askPlugin(ctx context.Context, s spec.Spec) (_ stages.Origin, err error) {
+// Ask finds the plugin of a spec's distro and has it check and complete the
+// request.
+func (h *House) Ask(ctx context.Context, s spec.Spec, more Beyond) (_ Asked, err error) {
 	listing, err := h.Plugins.ForDistro(ctx, s.Distro)
 	if err != nil {
-		return nil, err
+		return Asked{}, err
 	}
 	arch := s.Arch
 	if arch == "" {
@@ -36,27 +36,31 @@ func (h *House) askPlugin(ctx context.Context, s spec.Spec) (_ stages.Origin, er
 		Distro: s.Distro, Release: s.Release, Architecture: arch, Mirrors: s.Mirrors,
 		Keyring: s.Keyring, Packages: s.Packages, Options: s.Options,
 	}
+	if err := more.add(&req, s.Snapshot, listing.Description); err != nil {
+		return Asked{}, err
+	}
 	if err := optionsKnown(listing.Description, s.Options); err != nil {
-		return nil, err
+		return Asked{}, err
 	}
 	if err := h.toolsReady(listing.Description, s.Distro); err != nil {
-		return nil, err
+		return Asked{}, err
 	}
 	session, err := h.Plugins.Start(ctx, listing, pluginhost.Grants{Readable: readable(req)})
 	if err != nil {
-		return nil, err
+		return Asked{}, err
 	}
 	defer func() { err = errors.Join(err, session.Close()) }()
 	answer, err := session.Validate(ctx, req)
 	if err != nil {
-		return nil, err
+		return Asked{}, err
 	}
 	if err := invalid(answer.Diagnostics); err != nil {
-		return nil, err
+		return Asked{}, err
 	}
 	for _, d := range answer.Diagnostics {
 		h.Tell(pipeline.Event{Stage: stages.NameBootstrap, Kind: pipeline.Warning, Text: d.Field + ": " + d.Message, Hint: d.Hint})
 	}
+	asked := Asked{Plugin: listing, Request: answer.Resolved, Engine: engine(ctx, session, answer.Resolved, more)}
 	origin := &stages.FromPlugin{
 		Request: answer.Resolved, Cache: filepath.Join(CacheDir, "packages", listing.Name), Tell: h.Tell,
 	}
@@ -71,7 +75,8 @@ func (h *House) askPlugin(ctx context.Context, s spec.Spec) (_ stages.Origin, er
 		defer func() { err = errors.Join(err, session.Close()) }()
 		return session.Bootstrap(ctx, req, report)
 	}
-	return origin, nil
+	asked.Origin = origin
+	return asked, nil
 }
 
 // readable are the files that a request names and that a plugin must be able to

@@ -22,6 +22,7 @@ func (h *House) hardeningKnown(s spec.Spec) error {
 		{len(s.Security.SystemCallFilter) > 0, 239, "--system-call-filter"},
 		{s.Storage.Ephemeral, 240, "--ephemeral in a settings file"},
 		{s.Security.PrivateUsers == spec.PrivateUsersIdentity, 249, "--private-users identity"},
+		{len(s.Customize.Scripts) > 0 || len(s.Customize.Hooks) > 0, 249, "--script and --hook"},
 	} {
 		if need.asked && version > 0 && version < need.since {
 			return &HostError{

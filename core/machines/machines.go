@@ -26,6 +26,7 @@ const (
 	StateDir   = "/var/lib/nspawn-build"
 	RuntimeDir = "/run/nspawn-build"
 	CacheDir   = "/var/cache/nspawn-build"
+	LogDir     = "/var/log/nspawn-build"
 	KnownHosts = unitfile.KnownHostsPath
 )
 
@@ -151,8 +152,9 @@ func (h *House) assemble(rec *store.Record, making *making) (stages.All, error) 
 		Bootstrap: &stages.Bootstrap{
 			Record: rec, Files: h.Files, Exclusive: h.exclusive, Tell: h.Tell,
 		},
-		Password: &stages.Password{Record: rec},
-		Services: &stages.Services{Record: rec},
+		Customize: &stages.Customize{Record: rec, LogDir: LogDir, Runtime: RuntimeDir, Tell: h.Tell, Going: making == nil},
+		Password:  &stages.Password{Record: rec},
+		Services:  &stages.Services{Record: rec},
 		Network: &stages.Network{
 			Record: rec, Files: h.Files, Exclusive: h.exclusive, SystemdVersion: h.Host.SystemdVersion,
 			Machines:       h.Store.List,

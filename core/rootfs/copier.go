@@ -49,14 +49,8 @@ func newCopier(t *Tree, source, target *os.File, o CloneOptions) (*copier, error
 		c.progress = func(uint64) {}
 	}
 	c.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
-	for _, name := range o.Leave {
-		if dir, err := t.open(name); err == nil { // else there is nothing to leave
-			at, err := where(dir)
-			if err := errors.Join(err, dir.Close()); err != nil {
-				return nil, err
-			}
-			c.leave[at] = true
-		}
+	if err := t.places(o.Leave, c.leave); err != nil {
+		return nil, err
 	}
 	// In the tree itself: on btrfs no link leads from one subvolume to another.
 	work := temporary()
@@ -232,6 +226,14 @@ type linkKey struct {
 	btime        unix.StatxTimestamp // tells a new file from one of its number before
 }
 
+func keyOf(st *unix.Statx_t) linkKey {
+	key := linkKey{major: st.Dev_major, minor: st.Dev_minor, ino: st.Ino}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		key.btime = st.Btime
+	}
+	return key
+}
+
 // link is that file in the clone, a name in the work directory, from when done is
 // closed. So no descriptor has to stay open for it.
 type link struct {
@@ -243,10 +245,7 @@ type link struct {
 // linked makes the entry name of target by copyIt or, if the same file was made
 // under another name before, as a link to that.
 func (c *copier) linked(target int, name string, st *unix.Statx_t, copyIt func() error) error {
-	key := linkKey{major: st.Dev_major, minor: st.Dev_minor, ino: st.Ino}
-	if st.Mask&unix.STATX_BTIME != 0 {
-		key.btime = st.Btime
-	}
+	key := keyOf(st)
 	c.mu.Lock()
 	l, known := c.links[key]
 	if !known {

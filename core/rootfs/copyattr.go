@@ -84,18 +84,29 @@ func (c *copier) attribute(to, from int, name string) error {
 		return err
 	}
 	if c.shifted {
-		switch {
-		case name == attrCapability:
-			value = unshiftCapability(value)
-		case strings.HasPrefix(name, attrACL):
-			value = unshiftACL(value)
-		}
+		value = unshiftAttribute(name, value)
 	}
-	err = unix.Fsetxattr(to, name, value, 0)
+	return setAttribute(to, name, value)
+}
+
+func setAttribute(to int, name string, value []byte) error {
+	err := unix.Fsetxattr(to, name, value, 0)
 	if name == attrLabel && errors.Is(err, unix.EOPNOTSUPP) {
 		return nil // this place is labelled by the host's policy, if at all
 	}
 	return err
+}
+
+// unshiftAttribute takes the ids in an attribute out of the range that
+// systemd-nspawn gave a machine.
+func unshiftAttribute(name string, value []byte) []byte {
+	switch {
+	case name == attrCapability:
+		return unshiftCapability(value)
+	case strings.HasPrefix(name, attrACL):
+		return unshiftACL(value)
+	}
+	return value
 }
 
 func listAttributes(fd int) ([]string, error) {

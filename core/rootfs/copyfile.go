@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -83,13 +82,7 @@ func (c *copier) special(to int, name string, st *unix.Statx_t) error {
 
 // file copies a regular file.
 func (c *copier) file(handle, to int, name string, st *unix.Statx_t) (err error) {
-	// O_NONBLOCK is for leases.
-	const flags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
-	number := strconv.Itoa(handle)
-	from, err := unix.Openat(int(c.descriptors.Fd()), number, flags|unix.O_NOATIME, 0)
-	if errors.Is(err, unix.EPERM) { // a file system of somebody else's, such as NFS
-		from, err = unix.Openat(int(c.descriptors.Fd()), number, flags, 0)
-	}
+	from, err := reopen(c.descriptors, handle)
 	if err != nil {
 		return err
 	}

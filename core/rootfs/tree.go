@@ -32,7 +32,13 @@ import (
 type Tree struct {
 	root *os.File // O_PATH
 	path string
+	// alone says that the tree is a whole file system, and mounted nowhere.
+	alone bool
 }
+
+// Alone takes the root of a file system that is mounted nowhere, fsmount(2)'s,
+// for a tree. It is the tree's from then on, and name is for messages.
+func Alone(root *os.File, name string) *Tree { return &Tree{root: root, path: name, alone: true} }
 
 // Open opens the tree at an absolute path. Its last component must be a
 // directory and not a link to one; the host's root directory is refused.

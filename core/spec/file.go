@@ -46,6 +46,7 @@ type Wish struct {
 	PasswordHash Secret
 	NoBoot       bool
 	Timeout      string
+	Image        ImageInput // how an image is made of it
 
 	source *text
 	start  place            // of the machine in the file

@@ -358,6 +358,13 @@ func wish(t *rapid.T) spec.Input {
 	for key, value := range rapid.MapOfN(rapid.StringMatching(`[a-z0-9]([a-z0-9./_-]{0,4}[a-z0-9])?`), rapid.StringMatching(`[^\pC=,]{0,9}`), 0, 3).Draw(t, "labels") {
 		in.Labels = append(in.Labels, key+"="+value)
 	}
+	in.Snapshot = some("snapshot", "2026-11-01", "2026-11-01T12:00:00Z")
+	in.Hooks = rapid.SampledFrom([][]string{nil, {"after:bootstrap:true"}, {"before:boot:echo 'a: b' > /x", "after:network:one\ntwo"}}).Draw(t, "hooks")
+	in.ScriptNetwork = in.Hooks != nil && yes("script-network")
+	for i, from := range many("copies", `/[a-z:\\ #'"{},]{0,6}[a-z]`) {
+		in.Copies = append(in.Copies, spec.Copy{Source: from, Target: fmt.Sprintf("/c%d%s", i, some("into", "/"))}.String())
+		in.Scripts = append(in.Scripts, from)
+	}
 	for i, from := range many("binds", `/[a-z:\\ #'"{},]{0,6}[a-z]`) {
 		b := spec.Bind{Source: from, Target: fmt.Sprintf("/t%d", i), ReadOnly: yes("bind-ro")}
 		in.Binds = append(in.Binds, b.String())

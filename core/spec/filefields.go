@@ -93,7 +93,7 @@ func pointer[T any](v any) *T {
 }
 
 // FileFields is the table, in the order in which a file is written.
-var FileFields = slices.Concat(fileDistribution, fileAccess, fileNetwork, fileLimits, fileStorage, fileSecurity, fileLifetime, fileRun)
+var FileFields = slices.Concat(fileDistribution, fileCustomize, fileAccess, fileNetwork, fileLimits, fileStorage, fileSecurity, fileLifetime, fileRun, fileImage)
 
 var fileDistribution = []FileField{
 	{
@@ -127,6 +127,10 @@ var fileDistribution = []FileField{
 	{
 		Key: "packages", Flag: "package", Change: ChangeNew, disk: "packages", kind: kindList, also: []string{"package"}, Help: "packages to install too",
 		at: func(w *Wish) any { return &w.Input.Packages }, show: func(s Spec) any { return s.Packages },
+	},
+	{
+		Key: "snapshot", Flag: "snapshot", Change: ChangeNew, disk: "snapshot", Help: "the day, such as 2026-11-01, of which packages are to be as they were; now unless given",
+		at: func(w *Wish) any { return &w.Input.Snapshot }, show: func(s Spec) any { return s.Snapshot },
 	},
 	{
 		Key: "directory", Flag: "directory", Change: ChangeNew, disk: "directory", path: true, Help: "the directory that holds the tree; containers in your home unless given",

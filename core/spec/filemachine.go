@@ -177,7 +177,7 @@ func (r *reader) list(w *Wish, f *FileField, n ast.Node) []part {
 			continue
 		}
 		if f.path {
-			s = r.bind(s)
+			s = r.absolute(f, s)
 		}
 		parts = append(parts, part{s, nodePlace(item)})
 	}

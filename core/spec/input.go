@@ -16,6 +16,7 @@ type Input struct {
 	Keyring                     string
 	Options                     []string // KEY=VALUE
 	Packages                    []string
+	Snapshot                    string
 	Directory                   string
 	Password                    PasswordKind
 	SSHKeys                     []string // lines of authorized_keys
@@ -26,6 +27,11 @@ type Input struct {
 	MemoryHigh, IOBandwidth     string
 	IOWeight, TasksMax          string
 	Driver                      string
+
+	Copies        []string // SOURCE:TARGET
+	Scripts       []string // absolute paths
+	Hooks         []string // before|after:STAGE:COMMAND
+	ScriptNetwork bool
 
 	PrivateNetwork, Alias bool
 	Publish               []string // [ADDRESS:]HOST:MACHINE[/tcp|/udp]
@@ -65,6 +71,8 @@ func Build(in Input) (Spec, error) {
 	b.spec.Name, e = ParseName(in.Name)
 	b.note(e)
 	b.distribution(in)
+	b.snapshot(in.Snapshot)
+	b.customize(in)
 	b.directory(in.Directory)
 	b.access(in)
 	b.network(in)

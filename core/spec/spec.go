@@ -28,16 +28,20 @@ type Spec struct {
 	Keyring  string            `json:"keyring,omitempty"`
 	Options  map[string]string `json:"options,omitempty"`
 	Packages []string          `json:"packages,omitempty"`
+	// Snapshot is the moment of which packages are to be as they were: a date,
+	// or a time as RFC 3339 has it. Empty means now.
+	Snapshot string `json:"snapshot,omitempty"`
 
 	// Directory is the absolute path of the directory that holds the tree.
 	Directory string `json:"directory"`
 
-	Access   Access   `json:"access"`
-	Network  Network  `json:"network"`
-	Limits   Limits   `json:"limits"`
-	Storage  Storage  `json:"storage,omitzero"`
-	Security Security `json:"security,omitzero"`
-	Driver   Driver   `json:"driver"`
+	Customize Customize `json:"customize,omitzero"`
+	Access    Access    `json:"access"`
+	Network   Network   `json:"network"`
+	Limits    Limits    `json:"limits"`
+	Storage   Storage   `json:"storage,omitzero"`
+	Security  Security  `json:"security,omitzero"`
+	Driver    Driver    `json:"driver"`
 	// Enable has the host boot the machine when it boots itself.
 	Enable bool `json:"enable,omitempty"`
 	// TTL is how long the machine is wanted from when it is made; zero means

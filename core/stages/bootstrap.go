@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/nspawn-build/nspawn-build/core/driver/leftover"
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
@@ -188,22 +189,8 @@ func (b *Bootstrap) Undo(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := removeImageLock(t.Path); err != nil {
+	if err := leftover.RemoveLock(t.Path); err != nil {
 		return err
 	}
 	return b.Exclusive(ctx, func() error { return b.Files.Prune(filepath.Dir(t.Path)) })
-}
-
-// removeImageLock removes the empty file by which systemd-nspawn locks a tree,
-// and which it leaves beside it when it is killed.
-func removeImageLock(tree string) error {
-	path := filepath.Join(filepath.Dir(tree), ".#"+filepath.Base(tree)+".lck")
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && (!info.Mode().IsRegular() || info.Size() > 0) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return os.Remove(path)
 }

@@ -26,6 +26,9 @@ import (
 // network's units, all without running anything of the tree.
 type Services struct {
 	Record *store.Record
+	// Image says that the tree is to be many machines': each makes host keys of
+	// its own when it boots for the first time.
+	Image bool
 }
 
 const (
@@ -103,7 +106,7 @@ func open(tree *rootfs.Tree, wishes []wish) ([]wish, error) {
 func (s *Services) Check(context.Context) ([]pipeline.Change, error) {
 	var changes []pipeline.Change
 	err := withTree(s.Record, func(tree *rootfs.Tree) error {
-		if have, err := s.hostKey(tree); err != nil || !have {
+		if have, err := s.hostKey(tree); (err != nil || !have) && !s.Image {
 			changes = append(changes, pipeline.Change{Action: "create", Subject: "/" + pathHostKey, Detail: "ed25519"})
 		}
 		wishes, err := s.wishes(tree)
@@ -131,7 +134,7 @@ func (s *Services) Apply(context.Context) error {
 	return withTree(s.Record, func(tree *rootfs.Tree) error {
 		if have, err := s.hostKey(tree); err != nil {
 			return err
-		} else if !have {
+		} else if !have && !s.Image {
 			if err := s.makeHostKey(tree); err != nil {
 				return fmt.Errorf("making the SSH host key: %w", err)
 			}
@@ -213,9 +216,11 @@ func (s *Services) wishes(tree *rootfs.Tree) ([]wish, error) {
 	if withPassword {
 		login = unitfile.RootLoginYes
 	}
-	dropIn, err := unitfile.SSHD{
-		PermitRootLogin: login, PasswordAuthentication: withPassword, HostKeys: []string{"/" + pathHostKey},
-	}.Render()
+	sshd := unitfile.SSHD{PermitRootLogin: login, PasswordAuthentication: withPassword}
+	if !s.Image {
+		sshd.HostKeys = []string{"/" + pathHostKey}
+	}
+	dropIn, err := sshd.Render()
 	if err != nil {
 		return nil, err
 	}
@@ -241,6 +246,13 @@ func (s *Services) wishes(tree *rootfs.Tree) ([]wish, error) {
 			return nil, err
 		}
 		wishes = append(wishes, links...)
+	}
+	if s.Image {
+		own, err := firstKeys(tree, m.Facts.SSHUnits)
+		if err != nil {
+			return nil, err
+		}
+		wishes = append(wishes, own...)
 	}
 	for _, unit := range m.Facts.MaskUnits {
 		wishes = append(wishes, wish{path: pathUnits + "/" + unit, target: "/dev/null"})

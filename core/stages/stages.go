@@ -22,6 +22,7 @@ import (
 // Names of the stages.
 const (
 	NameBootstrap = "bootstrap"
+	NameCustomize = "customize"
 	NamePassword  = "password"
 	NameServices  = "services"
 	NameNetwork   = "network"
@@ -34,6 +35,7 @@ const (
 // All are the stages of one machine.
 type All struct {
 	Bootstrap *Bootstrap
+	Customize *Customize
 	Password  *Password
 	Services  *Services
 	Network   *Network
@@ -47,6 +49,7 @@ type All struct {
 func (a All) Order() []pipeline.Stage {
 	order := []pipeline.Stage{
 		a.Bootstrap,
+		a.Customize,
 		a.Password,
 		a.Services,
 		a.Network,
@@ -58,6 +61,9 @@ func (a All) Order() []pipeline.Stage {
 	}
 	if a.Enable != nil {
 		order = append(order, a.Enable)
+	}
+	for i, s := range order {
+		order[i] = a.Customize.Hooked(s)
 	}
 	return order
 }

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nspawn-build/nspawn-build/core/driver/leftover"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
 )
@@ -120,7 +121,7 @@ func removeSnapshot(ctx context.Context, snapshot string) error {
 	if err := rootfs.RemoveTree(ctx, snapshot, id); err != nil {
 		return err
 	}
-	return removeImageLock(snapshot)
+	return leftover.RemoveLock(snapshot)
 }
 
 // tellCost says what every start of an ephemeral machine copies, where the file

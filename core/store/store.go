@@ -65,10 +65,21 @@ type Machine struct {
 	HostKey string     `json:"hostKey,omitempty"` // public, as in known_hosts
 	Facts   *sdk.Facts `json:"facts,omitempty"`
 	Clone   *Clone     `json:"clone,omitempty"` // of which machine, when it is one
+	// Customized is how far the tree is customised.
+	Customized Customized `json:"customized,omitzero"`
 
 	// Waiting is what was changed while the machine ran and takes a boot to
 	// have; nil when that is nothing.
 	Waiting *Waiting `json:"waiting,omitempty"`
+}
+
+// Customized says what was done to a machine's tree beyond bootstrapping it.
+type Customized struct {
+	Taken   []spec.Taken `json:"taken,omitempty"`   // of the host
+	Done    bool         `json:"done,omitempty"`    // all is copied and every script has run
+	Scripts int          `json:"scripts,omitempty"` // how many have
+	Hooks   []int        `json:"hooks,omitempty"`   // that have run, by their places
+	Logged  bool         `json:"logged,omitempty"`  // there is a log
 }
 
 // Waiting names what waits for a machine's next boot. It is over when the

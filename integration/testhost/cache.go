@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,7 +69,13 @@ func removeTree(dir string) error {
 	if len(mounts) > 0 {
 		return fmt.Errorf("remove %s: %s is still mounted", dir, mounts[0].Mountpoint)
 	}
-	if err := os.RemoveAll(dir); err != nil {
+	err = os.RemoveAll(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		if err = changeable(dir); err == nil {
+			err = os.RemoveAll(dir)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("remove a test tree: %w", err)
 	}
 	return nil
