@@ -78,7 +78,7 @@ func judge(ctx context.Context, err error) verdict {
 		return verdict{exitInterrupted, noHint}
 	}
 	for _, row := range []func(error) (verdict, bool){
-		judgeInput, judgeImage, judgeState, judgeHost, judgeReadiness, judgeStage,
+		judgeInput, judgeImage, judgeMatrix, judgeState, judgeHost, judgeReadiness, judgeStage,
 	} {
 		if v, ok := row(err); ok {
 			return v
