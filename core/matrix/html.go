@@ -93,6 +93,13 @@ func htmlJobOf(res Result, from, dir string) htmlJob {
 		return "./" + (&url.URL{Path: filepath.ToSlash(rel)}).EscapedPath()
 	}
 	res.Reason, res.Hint = plain(res.Reason), plain(res.Hint)
+	res.Tail, res.Labels = slices.Clone(res.Tail), maps.Clone(res.Labels)
+	for i, line := range res.Tail {
+		res.Tail[i] = plain(line)
+	}
+	for key, value := range res.Labels {
+		res.Labels[key] = plain(value)
+	}
 	j := htmlJob{Result: res, LogLink: link(res.Log)}
 	if res.Image == nil {
 		return j
@@ -103,10 +110,9 @@ func htmlJobOf(res Result, from, dir string) htmlJob {
 	}
 	if v := res.Image.Verify; v != nil {
 		for _, c := range v.Checks {
-			c.Name, c.Detail = plain(c.Name), plain(c.Detail)
-			c.Journal = slices.Clone(c.Journal)
-			for i := range c.Journal {
-				c.Journal[i] = plain(c.Journal[i])
+			c.Name, c.Detail, c.Journal = plain(c.Name), plain(c.Detail), slices.Clone(c.Journal)
+			for i, line := range c.Journal {
+				c.Journal[i] = plain(line)
 			}
 			j.Checks = append(j.Checks, c)
 			if c.OK {
