@@ -88,13 +88,18 @@ func (r *matrixRunner) process(ctx context.Context, args []string, l *jobLog) ma
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = r.patience
 	var stdout limited
-	cmd.Stdout, cmd.Stderr = &stdout, l
-	if err := cmd.Start(); err != nil {
+	drained, err := streamsOf(cmd, &stdout, l)
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		drained(0)
 		return matrix.Outcome{Exit: exitFault, Problem: "the image could not be begun: " + oneLine(err)}
 	}
-	err := cmd.Wait()
-	// Whatever it left behind is no longer anybody's.
+	err = cmd.Wait()
+	// Whatever it left behind is no longer anybody's, and does not keep us.
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	drained(time.Second)
 	l.flush()
 	out := matrix.Outcome{Exit: cmd.ProcessState.ExitCode()}
 	var img matrix.Image
@@ -115,6 +120,39 @@ func (r *matrixRunner) process(ctx context.Context, args []string, l *jobLog) ma
 		out.Problem, out.Hint = l.problem, l.hint
 	}
 	return out
+}
+
+// streamsOf has a command print into pipes that are copied to out and err. When
+// it has ended, drained waits until they are empty, but no longer for those who
+// hold them still.
+func streamsOf(cmd *exec.Cmd, out, err io.Writer) (drained func(time.Duration), _ error) {
+	var readers, writers []*os.File
+	var copying sync.WaitGroup
+	drained = func(patience time.Duration) {
+		for _, w := range writers {
+			_ = w.Close()
+		}
+		for _, r := range readers {
+			_ = r.SetReadDeadline(time.Now().Add(patience))
+		}
+		copying.Wait()
+		for _, r := range readers {
+			_ = r.Close()
+		}
+	}
+	for _, to := range []struct {
+		stream *io.Writer
+		w      io.Writer
+	}{{&cmd.Stdout, out}, {&cmd.Stderr, err}} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return drained, err
+		}
+		readers, writers = append(readers, r), append(writers, w)
+		*to.stream = w
+		copying.Go(func() { _, _ = io.Copy(to.w, r) })
+	}
+	return drained, nil
 }
 
 // limited is a buffer that does not grow without end.
