@@ -236,12 +236,26 @@ func (r *matrixReader) layer(n ast.Node, field string, own ...string) (layer, bo
 			r.note(e.at, join(field, e.key), "", "is not said here", "the grid is what distros and variants say; include adds single images")
 		case machineOnly[e.key]:
 			r.note(e.at, e.key, "", "is about a machine, and this is about images", "leave it out")
+		case !isKey(e.key):
+			r.note(e.at, join("", e.key), "", "is not known", "the keys here are "+strings.Join(append(slices.Clone(own), imageKeys()...), ", "))
 		default:
 			l.entries = append(l.entries, e)
 		}
 	}
 	r.machine(l.entries, l.at, nil, false)
 	return l, true
+}
+
+// imageKeys are the keys of a spec file that say something of an image.
+func imageKeys() []string {
+	var all []string
+	for _, f := range FileFields {
+		key, _, _ := strings.Cut(f.Key, ".")
+		if !machineOnly[key] && !slices.Contains(append([]string{"name", "distro", "release"}, all...), key) {
+			all = append(all, key)
+		}
+	}
+	return all
 }
 
 func (r *matrixReader) given(e entry) bool {
