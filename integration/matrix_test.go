@@ -168,7 +168,9 @@ defaults: {image: {format: [tar], source-date-epoch: 1700000000}}
 distros: [fixture]
 variants: [{name: low}, {name: high, base: low, customize: {hook: ["after:network:echo high >/opt/high"]}}, {name: more}]
 `, "0644")
-	var fan struct{ Include []struct{ Name, Command string } }
+	var fan struct {
+		Include []struct{ Name, Command string }
+	}
 	out := want(t, exitDone, h.Run(t, "sh", "-c", "cd /srv && nspawn-build matrix --file images.yaml --emit github")).Stdout
 	if err := json.Unmarshal([]byte(out), &fan); err != nil || len(fan.Include) != 3 {
 		t.Fatalf("%v: %s", err, out)

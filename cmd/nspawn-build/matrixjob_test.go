@@ -88,7 +88,7 @@ func TestWhatAProcessEndsWithIsWhatTheImageEndsWith(t *testing.T) {
 		problem string
 		hint    string
 	}{
-		"it says why":           {`echo '{"level":"error","msg":"no mirror"}
+		"it says why": {`echo '{"level":"error","msg":"no mirror"}
 {"level":"info","msg":"hint: use another"}' >&2; exit 4`, 4, "no mirror", "use another"},
 		"it has a result":       {`echo '{"error":{"code":6,"message":"unfit"}}'; exit 6`, 6, "", ""},
 		"it says nothing":       {`exit 5`, 5, "", ""},

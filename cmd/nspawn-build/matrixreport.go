@@ -58,10 +58,10 @@ func (a *app) matrixReport(ctx *cli.Context, r *matrix.Report, dir string, err e
 	errs = append(errs, a.result(ctx, r, func() { a.printMatrix(r, ctx.String("out")) }))
 	var missing []string
 	for _, j := range r.Jobs {
-		switch {
-		case j.Status == matrix.Failed:
+		switch j.Status {
+		case matrix.Failed:
 			errs = append(errs, &machineError{j.Name, &jobError{j}})
-		case j.Status == matrix.Missing:
+		case matrix.Missing:
 			missing = append(missing, j.Name)
 		}
 	}

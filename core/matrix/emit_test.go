@@ -161,7 +161,7 @@ func TestAJobGoesOnWithWhatAnotherRunnerHandedOn(t *testing.T) {
 	if out, err := exec.Command("sh", "-c", `mkdir -p "$2/jobs" && cp -R "$1/jobs/arch-minimal" "$2/jobs/"`, "sh", first, o.Directory).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	r := runMatrix(t, t.Context(), part, o)
+	r := runMatrix(t.Context(), t, part, o)
 	if !slices.Equal(b.began, []string{"arch-web"}) || r.Count(matrix.Done) != 2 {
 		t.Errorf("built %v: %v", b.began, statuses(r))
 	}

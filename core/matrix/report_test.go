@@ -3,6 +3,7 @@ package matrix_test
 import (
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -75,7 +76,7 @@ func checkJUnit(t *testing.T, data []byte) {
 	last := []int{0}
 	for {
 		token, err := d.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -297,7 +298,7 @@ func runner(t *testing.T, b *builder, text string, only ...string) string {
 	part, needed, _ := read(t, text).Only(only)
 	o := b.options(t)
 	o.Needed = needed
-	runMatrix(t, t.Context(), part, o)
+	runMatrix(t.Context(), t, part, o)
 	return o.Directory
 }
 

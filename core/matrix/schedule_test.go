@@ -91,7 +91,7 @@ func (b *builder) options(t *testing.T) matrix.Options {
 	return matrix.Options{Directory: filepath.Join(t.TempDir(), "results"), Jobs: 2, Program: "1.0", Run: b.run}
 }
 
-func runMatrix(t *testing.T, ctx context.Context, m *matrix.Matrix, o matrix.Options) *matrix.Report {
+func runMatrix(ctx context.Context, t *testing.T, m *matrix.Matrix, o matrix.Options) *matrix.Report {
 	t.Helper()
 	r, err := matrix.Run(ctx, m, o)
 	if err != nil {
@@ -122,7 +122,7 @@ func result(t *testing.T, r *matrix.Report, name string) matrix.Result {
 func TestAnImageIsBuiltAfterTheOneThatItIsBuiltOn(t *testing.T) {
 	m, b := read(t, grid), &builder{}
 	o := b.options(t)
-	r := runMatrix(t, t.Context(), m, o)
+	r := runMatrix(t.Context(), t, m, o)
 	if r.Count(matrix.Done) != 9 || r.First() != nil {
 		t.Fatalf("%+v", statuses(r))
 	}
@@ -154,7 +154,7 @@ func TestTheOrderIsThatInWhichOneAtATimeIsBuilt(t *testing.T) {
 	m, b := read(t, grid), &builder{}
 	o := b.options(t)
 	o.Jobs = 1
-	runMatrix(t, t.Context(), m, o)
+	runMatrix(t.Context(), t, m, o)
 	var planned []string
 	for _, j := range m.Order() {
 		planned = append(planned, j.Name)
@@ -168,7 +168,7 @@ func TestOneThatFailsFailsAloneButForWhatIsBuiltOnIt(t *testing.T) {
 	m := read(t, grid)
 	b := &builder{fail: map[string]matrix.Outcome{"debian-sid-minimal": {Exit: 4, Problem: "no such mirror", Hint: "use another"}}}
 	o := b.options(t)
-	r := runMatrix(t, t.Context(), m, o)
+	r := runMatrix(t.Context(), t, m, o)
 	for name, s := range statuses(r) {
 		want := matrix.Done
 		switch name {
@@ -198,7 +198,7 @@ func TestWithFailFastTheOthersAreEnded(t *testing.T) {
 	b := &builder{fail: map[string]matrix.Outcome{"b": {Exit: 4, Problem: "bad"}}, hold: map[string]chan struct{}{"a": make(chan struct{})}}
 	o := b.options(t)
 	o.FailFast = true
-	r := runMatrix(t, t.Context(), m, o)
+	r := runMatrix(t.Context(), t, m, o)
 	if d := cmp.Diff(map[string]matrix.Status{"a": matrix.Stopped, "b": matrix.Failed, "c": matrix.Skipped}, statuses(r)); d != "" {
 		t.Error(d)
 	}
@@ -219,7 +219,7 @@ func TestAnInterruptEndsWhatRunsAndKeepsWhatIsDone(t *testing.T) {
 		}
 	}
 	o.Ended = func(r matrix.Result) { ended = append(ended, r.Name) }
-	r := runMatrix(t, ctx, m, o)
+	r := runMatrix(ctx, t, m, o)
 	if d := cmp.Diff(map[string]matrix.Status{"a": matrix.Done, "b": matrix.Stopped, "c": matrix.Stopped, "d": matrix.Skipped}, statuses(r)); d != "" {
 		t.Error(d)
 	}
@@ -234,7 +234,7 @@ func TestAnInterruptEndsWhatRunsAndKeepsWhatIsDone(t *testing.T) {
 
 	again := &builder{}
 	o.Resume, o.Run, o.Begun = true, again.run, nil
-	r = runMatrix(t, t.Context(), m, o)
+	r = runMatrix(t.Context(), t, m, o)
 	slices.Sort(again.began)
 	if r.Count(matrix.Done) != 4 || !slices.Equal(again.began, []string{"b", "c", "d"}) {
 		t.Errorf("going on built %v, and came to %v", again.began, statuses(r))
@@ -300,7 +300,7 @@ variants: [{name: low}, {name: high, base: low, customize: {script: [setup.sh]}}
 	} {
 		b.began = nil
 		c.change()
-		r := runMatrix(t, t.Context(), at(c.text), o)
+		r := runMatrix(t.Context(), t, at(c.text), o)
 		if r.Count(matrix.Done) != 3 || !slices.Equal(b.began, c.want) {
 			t.Errorf("after a change of %s this was built: %v; want %v", c.what, b.began, c.want)
 		}
@@ -324,7 +324,7 @@ func TestWithoutResumeEverythingIsBuiltAgain(t *testing.T) {
 	o := b.options(t)
 	for range 2 {
 		b.began = nil
-		runMatrix(t, t.Context(), m, o)
+		runMatrix(t.Context(), t, m, o)
 		if len(b.began) != 9 {
 			t.Errorf("%v", b.began)
 		}
@@ -345,7 +345,7 @@ func TestWhatAnImageOfABrokenHeartSaysIsNotBelieved(t *testing.T) {
 		if out.Image != nil && len(out.Image.Artifacts) > 0 && out.Image.Artifacts[0].Path == "" {
 			out.Image.Artifacts[0].Path = filepath.Join(o.Directory, "jobs/a/image/a.tar")
 		}
-		r := runMatrix(t, t.Context(), m, o)
+		r := runMatrix(t.Context(), t, m, o)
 		if res := r.Jobs[0]; res.Status != matrix.Failed || res.Exit == 0 || !strings.Contains(res.Reason, want) {
 			t.Errorf("want %q, got %+v", want, res)
 		}
@@ -357,7 +357,7 @@ func TestOnlyBuildsWhatIsAskedForAndWhatThatIsBuiltOn(t *testing.T) {
 	part, needed, _ := m.Only([]string{"arch-shop", "arch-minimal"})
 	o := b.options(t)
 	o.Needed = needed
-	r := runMatrix(t, t.Context(), part, o)
+	r := runMatrix(t.Context(), t, part, o)
 	want := map[string]bool{"arch-web": true, "arch-minimal": false, "arch-shop": false}
 	got := map[string]bool{}
 	for _, j := range r.Jobs {
@@ -402,7 +402,7 @@ func TestTwoRunsDoNotShareResults(t *testing.T) {
 		other.Begun = nil
 		_, second = matrix.Run(t.Context(), m, other)
 	}
-	runMatrix(t, t.Context(), m, o)
+	runMatrix(t.Context(), t, m, o)
 	if !errors.Is(second, matrix.ErrBusy) {
 		t.Errorf("the second run says %v", second)
 	}
@@ -444,7 +444,7 @@ func TestATailIsTextAndNothingElse(t *testing.T) {
 		_ = os.WriteFile(t.Log, []byte(text.String()), 0o644)
 		return matrix.Outcome{Exit: 1}
 	}
-	r := runMatrix(t, t.Context(), m, o)
+	r := runMatrix(t.Context(), t, m, o)
 	got := r.Jobs[0].Tail
 	if len(got) != 40 || got[39] != "written" || got[38] != "line 4999" {
 		t.Errorf("%d lines: %q", len(got), got)
