@@ -156,6 +156,16 @@ include:
 			}
 		}
 	})
+	t.Run("on a terminal each has a row", func(t *testing.T) {
+		r := want(t, exitDone, h.RunCommand(t, testhost.Command{
+			Args: []string{"script", "-qec", "stty cols 100 rows 24; nspawn-build matrix -f /srv/images.yaml -o /srv/results --only squashed", "/dev/null"}, Timeout: 10 * time.Minute,
+		}))
+		for _, part := range []string{"squashed       0s", "bootstrap", "write: squashfs", "0 of 1\x1b[K", "\x1b[2A", "squashed: done in", "IMAGE     RESULT"} {
+			if !strings.Contains(r.Stdout, part) {
+				t.Errorf("%q is not shown: %q", part, r.Stdout)
+			}
+		}
+	})
 	h.MustRun(t, "sh", "-c", "rm -r /srv/results /srv/junit.xml")
 	nothingLeft(t, h, before)
 }

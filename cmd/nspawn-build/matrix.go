@@ -128,11 +128,8 @@ func (a *app) matrixRun(ctx *cli.Context, m *matrix.Matrix, needed map[string]bo
 	if err != nil {
 		return err
 	}
-	dir, err := filepath.Abs(ctx.String("out"))
+	dir, err := matrixOut(ctx)
 	if err != nil {
-		return err
-	}
-	if err := reportsFit(ctx, dir); err != nil {
 		return err
 	}
 	runner, end, err := a.newMatrixRunner()
@@ -167,6 +164,18 @@ func (a *app) surroundings() string {
 	}
 	slices.Sort(all)
 	return strings.Join(all, "\n")
+}
+
+// matrixOut is the results directory.
+func matrixOut(ctx *cli.Context) (string, error) {
+	dir, err := filepath.Abs(ctx.String("out"))
+	if err != nil {
+		return "", err
+	}
+	if info, err := os.Stat(filepath.Dir(dir)); err != nil || !info.IsDir() {
+		return "", spec.Invalid{{Field: "out", Value: ctx.String("out"), Problem: "is in no directory that is there", Hint: "make it: mkdir -p " + filepath.Dir(dir)}}
+	}
+	return dir, reportsFit(ctx, dir)
 }
 
 // reportsFit says before anything is built what keeps a report from being

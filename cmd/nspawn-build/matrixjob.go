@@ -67,8 +67,11 @@ func (r *matrixRunner) run(ctx context.Context, t matrix.Task) matrix.Outcome {
 	if t.Base != "" {
 		args = append(args, "--base", t.Base)
 	}
-	l := &jobLog{file: log, tell: func(stage, text string) { r.tell(t.Job.Name, stage, text) }}
+	l := &jobLog{file: log, private: file, tell: func(stage, text string) { r.tell(t.Job.Name, stage, text) }}
 	out := r.process(ctx, args, l)
+	if out.Image != nil && out.Image.Error != nil {
+		out.Image.Error.Message = unplaced(file, out.Image.Error.Message)
+	}
 	if err := errors.Join(l.err, log.Close()); err != nil && out.Exit == 0 {
 		return matrix.Outcome{Exit: exitFault, Image: out.Image, Problem: "its log could not be kept: " + oneLine(err)}
 	}
@@ -171,8 +174,9 @@ func (b *limited) Write(p []byte) (int, error) {
 
 // jobLog makes a log that people read of what image says in JSON.
 type jobLog struct {
-	file io.Writer
-	tell func(stage, text string)
+	file    io.Writer
+	private string // the spec file that image reads, which is no place for anybody to look
+	tell    func(stage, text string)
 
 	mu      sync.Mutex
 	part    []byte // of a line that has not ended
@@ -222,6 +226,7 @@ func (l *jobLog) line(b []byte) {
 		l.keep(string(b))
 		return
 	}
+	e.Msg = unplaced(l.private, e.Msg)
 	switch {
 	case e.Level == "error":
 		l.problem, l.hint = e.Msg, ""
@@ -248,4 +253,15 @@ func (l *jobLog) keep(line string) {
 		line = "(what follows is not kept: there is too much of it)"
 	}
 	_, l.err = io.WriteString(l.file, line+"\n")
+}
+
+// unplaced takes the places in a file that is gone out of a text.
+func unplaced(file, text string) string {
+	for {
+		before, rest, found := strings.Cut(text, file+":")
+		if file == "" || !found {
+			return text
+		}
+		text = before + strings.TrimLeft(strings.TrimLeft(rest, "0123456789:"), " ")
+	}
 }

@@ -91,6 +91,7 @@ func TestWhatAProcessEndsWithIsWhatTheImageEndsWith(t *testing.T) {
 		"it says why": {`echo '{"level":"error","msg":"no mirror"}
 {"level":"info","msg":"hint: use another"}' >&2; exit 4`, 4, "no mirror", "use another"},
 		"it has a result":       {`echo '{"error":{"code":6,"message":"unfit"}}'; exit 6`, 6, "", ""},
+		"it names its own file": {`echo "{\"level\":\"error\",\"msg\":\"$3:3:12: option: no\"}" >&2; exit 2`, 2, "option: no", ""},
 		"it says nothing":       {`exit 5`, 5, "", ""},
 		"it is killed":          {`kill -9 $$`, exitFault, `it was ended by the signal "killed"`, "was the host out of memory? try --jobs 1"},
 		"it lies":               {`echo hello`, exitFault, "it says that it is done, and not what it has built", ""},
@@ -241,7 +242,7 @@ func TestAMatrixEndsAsItsFirstFailureDoes(t *testing.T) {
 	for want, jobs := range map[int][]matrix.Result{
 		exitDone:  {job("a", matrix.Done, 0)},
 		exitBoot:  {job("a", matrix.Done, 0), job("b", matrix.Skipped, 0), job("c", matrix.Failed, exitBoot), job("d", matrix.Failed, exitBootstrap)},
-		exitFault: {job("a", matrix.Missing, 0)},
+		exitFault: {job("a", matrix.Stopped, 130), job("b", matrix.Missing, 0)},
 	} {
 		var out, said bytes.Buffer
 		a := newApp(streams{out: &out, err: &said})

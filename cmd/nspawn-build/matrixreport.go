@@ -20,23 +20,21 @@ type jobError struct{ matrix.Result }
 
 func (e *jobError) Error() string { return e.Reason }
 
-// missingError says that reports lack images.
-type missingError struct{ names []string }
+// undoneError says of images that nobody has built them, though none failed.
+type undoneError struct{ problem, advice string }
 
-func (e *missingError) Error() string {
-	return fmt.Sprintf("no runner has a result of %s", strings.Join(e.names, ", "))
-}
+func (e *undoneError) Error() string { return e.problem }
 
 func judgeMatrix(err error) (verdict, bool) {
 	var job *jobError
-	var missing *missingError
+	var undone *undoneError
 	var merge *matrix.MergeError
 	var emit *matrix.EmitError
 	switch {
 	case errors.As(err, &job):
 		return verdict{job.Exit, job.Hint}, true
-	case errors.As(err, &missing):
-		return verdict{exitFault, "build them, or look into why their runners did not"}, true
+	case errors.As(err, &undone):
+		return verdict{exitFault, undone.advice}, true
 	case errors.As(err, &merge):
 		return verdict{exitUsage, merge.Hint()}, true
 	case errors.As(err, &emit):
@@ -56,17 +54,22 @@ func (a *app) matrixReport(ctx *cli.Context, r *matrix.Report, dir string, err e
 	errs := []error{err}
 	errs = append(errs, writeReports(ctx, r, dir))
 	errs = append(errs, a.result(ctx, r, func() { a.printMatrix(r, ctx.String("out")) }))
-	var missing []string
+	var missing, undone []string
 	for _, j := range r.Jobs {
 		switch j.Status {
 		case matrix.Failed:
 			errs = append(errs, &machineError{j.Name, &jobError{j}})
 		case matrix.Missing:
 			missing = append(missing, j.Name)
+		case matrix.Stopped, matrix.Skipped:
+			undone = append(undone, j.Name)
 		}
 	}
 	if len(missing) > 0 {
-		errs = append(errs, &missingError{missing})
+		errs = append(errs, &undoneError{"no runner has a result of " + strings.Join(missing, ", "), "build them, or look into why their runners did not"})
+	}
+	if len(undone) > 0 && r.First() == nil && !r.Interrupted {
+		errs = append(errs, &undoneError{"these are not done: " + strings.Join(undone, ", "), "their results say why; build them again"})
 	}
 	if r.Interrupted {
 		errs = append([]error{errInterrupted}, errs...)
@@ -191,11 +194,8 @@ func (a *app) matrixMerge(ctx *cli.Context) error {
 			return &usageError{"merge builds nothing, and --" + flag + " was given", "leave it out"}
 		}
 	}
-	out, err := filepath.Abs(ctx.String("out"))
+	out, err := matrixOut(ctx)
 	if err != nil {
-		return err
-	}
-	if err := reportsFit(ctx, out); err != nil {
 		return err
 	}
 	r, err := matrix.Merge(dirs, out)

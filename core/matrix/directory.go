@@ -85,9 +85,22 @@ func jobPath(name string, more ...string) string {
 	return filepath.Join(slices.Concat([]string{dirJobs, name}, more)...)
 }
 
-// prepare makes the directory of a job.
-func (d *directory) prepare(name string) error {
-	return os.MkdirAll(filepath.Join(d.path, jobPath(name, dirImage)), 0o755)
+// prepare makes a directory of a job, and takes none that is a link: what is
+// written goes nowhere else.
+func (d *directory) prepare(name string, more ...string) error {
+	path := d.path
+	for _, part := range slices.Concat([]string{dirJobs, name}, more) {
+		path = filepath.Join(path, part)
+		if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if info, err := os.Lstat(path); err != nil {
+			return err
+		} else if !info.IsDir() {
+			return fmt.Errorf("%s is no directory, and so %s %w", path, d.path, ErrForeign)
+		}
+	}
+	return nil
 }
 
 func writeJSON(path string, v any) error {
@@ -100,11 +113,10 @@ func writeJSON(path string, v any) error {
 
 // keep writes the result of a job.
 func (d *directory) keep(r *Report, res Result) error {
-	dir := filepath.Join(d.path, jobPath(res.Name))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := d.prepare(res.Name); err != nil {
 		return err
 	}
-	return writeJSON(filepath.Join(dir, fileResult), kept{reportVersion, r.Program, r.Host, r.File, res})
+	return writeJSON(filepath.Join(d.path, jobPath(res.Name, fileResult)), kept{reportVersion, r.Program, r.Host, r.File, res})
 }
 
 // resultLimit is more than any result has.

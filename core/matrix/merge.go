@@ -150,7 +150,7 @@ func (d *directory) take(f *found) error {
 	from := filepath.Join(f.dir, filepath.FromSlash(f.Log))
 	f.Log = filepath.ToSlash(jobPath(f.Name, fileLog))
 	to := filepath.Join(d.path, f.Log)
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+	if err := d.prepare(f.Name); err != nil {
 		return err
 	}
 	data, err := readLog(from)

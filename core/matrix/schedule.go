@@ -215,7 +215,7 @@ func (r *run) work(j Job, base Result) Result {
 			return k.Result
 		}
 	}
-	if err := r.dir.prepare(j.Name); err != nil {
+	if err := r.dir.prepare(j.Name, dirImage); err != nil {
 		res.Reason = err.Error()
 		return res
 	}

@@ -450,3 +450,24 @@ func TestATailIsTextAndNothingElse(t *testing.T) {
 		t.Errorf("%d lines: %q", len(got), got)
 	}
 }
+
+func TestALinkAmongResultsLeadsNowhere(t *testing.T) {
+	m := read(t, "version: 1\ndefaults: {image: {format: [tar]}}\ndistros: [a, b]\n")
+	for _, link := range []string{"jobs", "jobs/a", "jobs/a/image"} {
+		b := &builder{}
+		o := b.options(t)
+		runMatrix(t.Context(), t, m, o)
+		elsewhere := t.TempDir()
+		at := filepath.Join(o.Directory, link)
+		if err := errors.Join(os.RemoveAll(at), os.Symlink(elsewhere, at)); err != nil {
+			t.Fatal(err)
+		}
+		r, err := matrix.Run(t.Context(), m, o)
+		if r == nil || result(t, r, "a").Status != matrix.Failed || !strings.Contains(result(t, r, "a").Reason, link+" is no directory") {
+			t.Errorf("%s: %v, %+v", link, err, r)
+		}
+		if left, _ := os.ReadDir(elsewhere); len(left) > 0 {
+			t.Errorf("%s leads to %v", link, left)
+		}
+	}
+}
