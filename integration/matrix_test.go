@@ -4,6 +4,7 @@ package integration
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
@@ -42,7 +43,7 @@ func (m matrixed) job(t *testing.T, name string) matrixJob {
 // matrixLine is the command line that builds the matrix of /srv/images.yaml.
 func matrixLine(more ...string) testhost.Command {
 	args := append([]string{"nspawn-build", "matrix", "--file", "/srv/images.yaml", "--out", "/srv/results", "--output", "json"}, more...)
-	return testhost.Command{Args: args, Timeout: 10 * time.Minute}
+	return testhost.Command{Args: args, Timeout: 20 * time.Minute}
 }
 
 func matrix(t *testing.T, h *testhost.Host, exit int, more ...string) matrixed {
@@ -268,4 +269,63 @@ variants: [{name: quick}, {name: slow, options: {delay: 10m}}, {name: asleep, cu
 			nothingLeft(t, h, before)
 		})
 	}
+}
+
+// source is what a spec file says of where the packages of a distribution come
+// from, as a mapping in one line.
+func (d distribution) source(t *testing.T, h *testhost.Host) string {
+	t.Helper()
+	said := []string{"distro: " + d.name}
+	flags := d.sources(t, h)
+	for i := 0; i < len(flags); i += 2 {
+		switch flags[i] {
+		case "--mirror":
+			said = append(said, fmt.Sprintf("mirrors: [%q]", flags[i+1]))
+		case "--keyring":
+			said = append(said, "keyring: "+flags[i+1])
+		}
+	}
+	if d.release != "" {
+		said = append(said, fmt.Sprintf("releases: [%q]", d.release))
+	}
+	return "{" + strings.Join(said, ", ") + "}"
+}
+
+// TestAMatrixOfEveryDistributionIsBuiltTwoAtATime is the scenario of the
+// matrix: five releases of three families on a host without systemd.
+func TestAMatrixOfEveryDistributionIsBuiltTwoAtATime(t *testing.T) {
+	t.Parallel()
+	h := install(t, testhost.StartDirect(t, options(t, testhost.Options{}, arch, fedora)))
+	h.WriteFile(t, "/srv/images.yaml", `version: 1
+defaults: {image: {format: [tar.zst]}}
+distros:
+  - {distro: debian, releases: [bookworm, trixie, sid]}
+  - `+arch.source(t, h)+`
+  - `+fedora.source(t, h)+`
+include:
+  - {name: poisoned, distro: debian, release: trixie, packages: [there-is-no-such-package]}
+`, "0644")
+	before := h.Calm(t)
+	m := matrix(t, h, exitBootstrap, "--jobs", "2", "--junit", "/srv/junit.xml", "--html", "/srv/results/index.html")
+	if len(m.Jobs) != 6 {
+		t.Errorf("there are %d", len(m.Jobs))
+	}
+	for _, j := range m.Jobs {
+		if (j.Name == "poisoned") != (j.Status == "failed") || j.Name != "poisoned" && j.Status != "done" {
+			t.Errorf("%s is %s: %s\n%s", j.Name, j.Status, j.Reason, strings.Join(j.Tail, "\n"))
+		}
+		if j.Status == "done" {
+			if id := h.MustRun(t, "tar", "--zstd", "-xOf", "/srv/results/"+j.Image.Artifacts[0].Path, "./usr/lib/os-release"); !strings.Contains(id, "ID="+strings.SplitN(j.Name, "-", 2)[0]) {
+				t.Errorf("%s says that it is %s", j.Name, id)
+			}
+		}
+	}
+	if log := h.ReadFile(t, "/srv/results/"+m.job(t, "poisoned").Log); !strings.Contains(log, "there-is-no-such-package") {
+		t.Errorf("its log does not say why: %s", log)
+	}
+	if junit := h.ReadFile(t, "/srv/junit.xml"); strings.Count(junit, "<testsuite ") != 6 || strings.Count(junit, "<failure ") != 1 {
+		t.Errorf("the JUnit report is %.2000s", junit)
+	}
+	h.MustRun(t, "sh", "-c", "rm -r /srv/results /srv/junit.xml")
+	nothingLeft(t, h, before)
 }
