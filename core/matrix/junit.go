@@ -166,7 +166,7 @@ func unfit(res Result) bool {
 
 func failedCheck(v *Verify) string {
 	for _, c := range v.Checks {
-		if !c.OK {
+		if !c.OK && !c.Skipped {
 			return c.Name
 		}
 	}
@@ -207,9 +207,13 @@ func checkCase(res Result, c Check) junitCase {
 	if out.Name == "" {
 		out.Name = "check"
 	}
+	if c.Skipped {
+		out.Skipped = &junitSkipped{plain(c.Detail)}
+		return out
+	}
 	if !c.OK {
 		lines := []string{plain(c.Detail)}
-		for _, l := range c.Journal {
+		for _, l := range c.shown() {
 			lines = append(lines, plain(l))
 		}
 		out.Failure = &junitFault{plain(c.Detail), "check", strings.Join(lines, "\n") + "\n"}

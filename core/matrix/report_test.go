@@ -36,13 +36,13 @@ func report() *matrix.Report {
 	done.Image = &matrix.Image{
 		Digest: "0123456789abcdef", Packages: 90, Cache: matrix.CacheUse{Hit: true, Key: "k"},
 		Artifacts: []matrix.Artifact{{Format: "tar.zst", Path: "jobs/good/image/good.tar.zst", SHA256: "feedfacecafebeef", Size: 3 << 20}},
-		Verify:    &matrix.Verify{OK: true, Checks: []matrix.Check{{Name: "running", OK: true, Seconds: 1.5}, {Name: "sshd", OK: true, Seconds: 1}}},
+		Verify:    &matrix.Verify{OK: true, Checks: []matrix.Check{{Name: "running", OK: true, Seconds: 1.5}, {Name: "sshd", OK: true, Seconds: 1}, {Name: "dns", Skipped: true, Detail: "there is no network"}}},
 		Stages:    []matrix.StageTime{{Name: "bootstrap", Seconds: 8}},
 	}
 	failed.Exit, failed.Reason, failed.Hint, failed.Tail = 4, "it broke: "+hostile, "mend it", []string{"the end", hostile}
 	unfit.Exit, unfit.Reason = 6, "the image does not pass"
 	unfit.Image = &matrix.Image{Verify: &matrix.Verify{Checks: []matrix.Check{
-		{Name: "running", OK: true}, {Name: "check 1: " + hostile, Detail: hostile, Journal: []string{"from the journal", hostile}},
+		{Name: "running", OK: true}, {Name: "check 1: " + hostile, Detail: hostile, Output: []string{"it printed this"}, Journal: []string{"from the journal", hostile}},
 	}}}
 	skipped.Reason, skipped.Started, skipped.Log, skipped.Seconds = "it is built on bad", time.Time{}, "", 0
 	missing.Reason, missing.Started, missing.Log, missing.Seconds = "no runner has a result of it", time.Time{}, "", 0
@@ -153,7 +153,7 @@ func TestJUnitHasASuiteForEachImageAndACaseForEachCheck(t *testing.T) {
 	if err := xml.Unmarshal(b.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"good 3 0 0 0", "bad 1 1 0 0", "unfit 3 1 0 0", "later 1 0 0 1", "lost 1 0 1 0", "ended 1 0 1 0"}
+	want := []string{"good 4 0 0 1", "bad 1 1 0 0", "unfit 3 1 0 0", "later 1 0 0 1", "lost 1 0 1 0", "ended 1 0 1 0"}
 	for i, s := range got.Suites {
 		if line := strings.Join([]string{s.Name, s.T, s.F, s.E, s.S}, " "); line != want[i] {
 			t.Errorf("suite %d is %s, want %s", i, line, want[i])
@@ -260,7 +260,7 @@ func TestThePageHasAGridAndEachImage(t *testing.T) {
 	if links["./results/jobs/good/image/good.tar.zst"] != 1 {
 		t.Errorf("%v", links)
 	}
-	for _, part := range []string{"images <b>.yaml", "12.5 s", "3.0 MiB", "cache hit", "2 of 2 checks", "hint: mend it", "<script>alert(1)</script>", "from the journal", "it is built on bad"} {
+	for _, part := range []string{"images <b>.yaml", "12.5 s", "3.0 MiB", "cache hit", "2 of 3 checks", "skipped", "there is no network", "it printed this", "hint: mend it", "<script>alert(1)</script>", "from the journal", "it is built on bad"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("the page does not say %q", part)
 		}

@@ -1,6 +1,9 @@
 package matrix
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Status is what became of a job.
 type Status string
@@ -134,12 +137,18 @@ type Verify struct {
 
 // Check is one thing that was checked.
 type Check struct {
-	Name    string   `json:"name"`
-	OK      bool     `json:"ok"`
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+	// Skipped says that it was not tried, for what another one found missing.
+	Skipped bool     `json:"skipped,omitempty"`
 	Detail  string   `json:"detail,omitempty"`
 	Seconds float64  `json:"seconds"`
+	Output  []string `json:"output,omitempty"` // of a command that failed
 	Journal []string `json:"journal,omitempty"`
 }
+
+// shown is what there is to read about it.
+func (c Check) shown() []string { return slices.Concat(c.Output, c.Journal) }
 
 // Fault is why there is no image.
 type Fault struct {
