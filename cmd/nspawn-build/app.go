@@ -55,6 +55,7 @@ func newApp(s streams) *app {
 			a.planCommand(),
 			a.imageCommand(),
 			a.diffCommand(),
+			a.matrixCommand(),
 			a.listCommand(),
 			a.statusCommand(),
 			a.showCommand(),

@@ -55,6 +55,9 @@ func TestALineIsCompletedByWhatCanComeNext(t *testing.T) {
 		{"create --no-boot |", ""},
 		{"completion |", "bash zsh fish"},
 		{"completion bash |", ""},
+		{"matrix |", "plan merge"},
+		{"matrix merge |", ":dirs"},
+		{"matrix --emit |", "github gitlab"},
 	} {
 		line := strings.TrimSuffix(tt.line, "|")
 		if got := words(suggest(app, strings.Split(line, " "), names)); got != tt.want {

@@ -98,9 +98,18 @@ const specLimit = 1 << 20
 
 // readFile reads a spec file.
 func (a *app) readFile(name string) (*spec.File, error) {
-	u, err := invoker()
+	src, data, err := a.readSource(name)
 	if err != nil {
 		return nil, err
+	}
+	return spec.ReadFile(src, data)
+}
+
+// readSource reads the text of a file, and says where it was.
+func (a *app) readSource(name string) (spec.Source, []byte, error) {
+	u, err := invoker()
+	if err != nil {
+		return spec.Source{}, nil, err
 	}
 	src := spec.Source{Name: name, Home: u.HomeDir}
 	in := a.in
@@ -110,24 +119,24 @@ func (a *app) readFile(name string) (*spec.File, error) {
 	} else {
 		var path string
 		if path, err = filepath.Abs(name); err != nil {
-			return nil, err
+			return src, nil, err
 		}
 		src.Directory = filepath.Dir(path)
 		var f *os.File
 		if f, err = os.Open(name); err != nil {
-			return nil, badFile(name, err)
+			return src, nil, badFile(name, err)
 		}
 		defer func() { _ = f.Close() }()
 		in = f
 	}
 	if err != nil {
-		return nil, err
+		return src, nil, err
 	}
 	data, err := io.ReadAll(io.LimitReader(in, specLimit))
 	if err != nil {
-		return nil, badFile(name, err)
+		return src, nil, badFile(name, err)
 	}
-	return spec.ReadFile(src, data)
+	return src, data, nil
 }
 
 func badFile(name string, err error) error {

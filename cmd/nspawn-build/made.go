@@ -280,7 +280,9 @@ type speaking struct {
 // Format names the machine, except before an excerpt of a file or a log.
 func (s speaking) Format(e *logrus.Entry) ([]byte, error) {
 	own := *e
-	if e.Level <= logrus.WarnLevel || strings.HasPrefix(e.Message, "hint: ") {
+	if hint, is := strings.CutPrefix(e.Message, hintMark); is {
+		own.Message = hintMark + s.name + ": " + hint
+	} else if e.Level <= logrus.WarnLevel {
 		own.Message = s.name + ": " + e.Message
 	}
 	return s.as.Format(&own)

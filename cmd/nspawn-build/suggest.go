@@ -203,6 +203,8 @@ func argument(c *cli.Command, given []string, names func() []string) []suggestio
 			found = append(found, suggestion{word, ""})
 		}
 		return found
+	case next == "DIR":
+		return []suggestion{{suggestDirectories, ""}}
 	case slices.Contains([]string{"FILE", "PATH", "LOCAL", "SOURCE", "TARGET"}, next):
 		return []suggestion{{suggestFiles, ""}}
 	}

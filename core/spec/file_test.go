@@ -211,3 +211,15 @@ func TestWhatIsWrittenIsWhatIsRead(t *testing.T) {
 		}
 	})
 }
+
+func TestAPasswordThatTheDefaultsLockIsLockedInEachMachine(t *testing.T) {
+	f, err := spec.ReadFile(source, []byte("version: 1\ndefaults: {distro: debian, access: {password: locked}}\nmachines: [{name: a}, {name: b, access: {invoker-keys: true}}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range f.Machines {
+		if w.Input.Password != spec.PasswordLocked {
+			t.Errorf("that of %s is %q", w.Input.Name, w.Input.Password)
+		}
+	}
+}

@@ -58,7 +58,7 @@ func (r *reader) machine(own []entry, start place, base *Wish, named bool) *Wish
 			r.field(w, "", e)
 		}
 	}
-	r.password(w)
+	r.password(w, base)
 	return w
 }
 
@@ -261,12 +261,15 @@ func (r *reader) pairs(w *Wish, f *FileField, n ast.Node) []part {
 }
 
 // password makes one thing of the keys that are about the password.
-func (r *reader) password(w *Wish) {
+func (r *reader) password(w, base *Wish) {
 	kind := w.Input.Password
 	v, said := w.said["access.password"]
-	if kind == "locked" {
+	switch {
+	case said && base != nil && base.said["access.password"].key == v.key:
+		// It was looked at where it is said.
+	case kind == "locked":
 		w.Input.Password = PasswordLocked
-	} else if said && !slices.Contains(passwordKinds, string(kind)) {
+	case said && !slices.Contains(passwordKinds, string(kind)):
 		// It may well be a password.
 		r.note(v.key, "access.password", "", "says neither "+strings.Join(passwordKinds, " nor "), "a password is not written into a spec file: name its file, password-file: FILE")
 		return

@@ -39,6 +39,10 @@ func FileSchema() []byte {
 			"defaults": object(shared),
 		},
 	}
+	return encodeSchema(schema)
+}
+
+func encodeSchema(schema map[string]any) []byte {
 	var out strings.Builder
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
