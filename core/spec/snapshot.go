@@ -15,7 +15,7 @@ func ParseSnapshot(s string) *FieldError {
 		}
 	}
 	if at.Year() < 2005 {
-		return bad("is from before anybody kept packages") // snapshot.debian.org begins in 2005
+		return bad("is from before anybody kept packages") // the oldest archive of packages begins in 2005
 	}
 	return nil
 }
