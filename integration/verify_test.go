@@ -143,6 +143,10 @@ var poisoned = []struct {
 		check: verify.Command + "echo no such luck; exit 7", says: "status 7", shows: "systemd", exit: exitUnreachable,
 	},
 	{
+		name: "endless-check", command: "true", flags: []string{"--check", "sleep 1000", "--check-timeout", "40s"},
+		check: verify.Command + "sleep 1000", says: "not within 40s", shows: "systemd", exit: exitUnreachable,
+	},
+	{
 		name: "stubborn", command: `printf '[Service]\nExecStart=/bin/sh -c "trap : TERM; while :; do sleep 1; done"\nTimeoutStopSec=infinity\n' >etc/systemd/system/mule.service
 			mkdir -p etc/systemd/system/multi-user.target.wants
 			ln -s ../mule.service etc/systemd/system/multi-user.target.wants/mule.service`,

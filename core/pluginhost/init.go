@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nspawn-build/nspawn-build/core/pid1"
 )
 
 // Init is to be called first thing in main. When the program was started to be
@@ -36,7 +38,7 @@ func Init(args []string) (status int, did bool) {
 		tell(report{Error: err.Error()})
 		return 125, true
 	}
-	ended, err := reap(pid)
+	ended, err := pid1.Reap(pid)
 	if err != nil {
 		tell(report{Error: err.Error()})
 		return 125, true
@@ -98,23 +100,6 @@ func keepOpenForScript(f *os.File) error {
 	}
 	_, err := unix.FcntlInt(f.Fd(), unix.F_SETFD, 0)
 	return err
-}
-
-// reap waits for pid and, as the first process must, for all that lost its
-// parent meanwhile. When it returns and the process ends, the kernel kills
-// whatever is left in the namespace.
-func reap(pid int) (syscall.WaitStatus, error) {
-	for {
-		var ws syscall.WaitStatus
-		got, err := syscall.Wait4(-1, &ws, 0, nil)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return 0, fmt.Errorf("waiting for it: %w", err)
-		case got == pid && (ws.Exited() || ws.Signaled()):
-			return ws, nil
-		}
-	}
 }
 
 func signalName(s syscall.Signal) string {

@@ -119,7 +119,8 @@ func (e *examination) stop(ctx context.Context) finding {
 			f.err = fmt.Errorf("%w: it waited for %s", f.err, strings.Join(jobs, ", "))
 			f.journal = e.machine.journal(ctx, jobs...)
 		} else {
-			f.journal = e.machine.journal(ctx)
+			// Its systemd has done its part; what it did since is on the console.
+			f.journal, _ = console.Tail(logFile, journalLines)
 		}
 		n.Kill(context.WithoutCancel(ctx))
 		return f
