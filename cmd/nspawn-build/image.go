@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/nspawn-build/nspawn-build/core/images"
+	"github.com/nspawn-build/nspawn-build/core/registry"
 	"github.com/nspawn-build/nspawn-build/core/spec"
 )
 
@@ -26,6 +27,7 @@ func (a *app) imageCommand() *cli.Command {
 		Flags: append(append(imageFlags(), cacheFlags()...),
 			&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "write to `PATH` (default: the current directory)"},
 			&cli.StringFlag{Name: "base", Usage: "begin with the tree of `IMAGE`, a directory or tar made before, in place of a bootstrap"},
+			&cli.StringSliceFlag{Name: "push", Usage: "upload the OCI layout to the registry `REF` once all is well, such as registry.example.org/images/web:1.2; may be repeated"},
 			&cli.BoolFlag{Name: "force", Usage: "replace what is there of the same names"},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "take what is wanted from the spec `FILE`; - is standard input"},
 			onErrorFlag(),
@@ -105,6 +107,13 @@ func (a *app) wantedImage(ctx *cli.Context) (images.Wanted, *spec.Wish, error) {
 		return w, nil, err
 	}
 	w.Keep = run.Keep
+	for _, ref := range ctx.StringSlice("push") {
+		tag, err := registry.Options{Insecure: ctx.Bool("registry-insecure")}.Tag(ref)
+		if err != nil {
+			return w, nil, &usageError{"push: " + err.Error(), "name a repository and a tag: registry.example.org/images/web:1.2"}
+		}
+		w.Push = append(w.Push, tag)
+	}
 	own, file, err := a.imageWish(ctx)
 	if err != nil {
 		return w, file, err
@@ -253,6 +262,9 @@ func (a *app) printImage(res images.Result) {
 		a.printf("  %-9s %s  (%s)\n", art.Format, art.Path, sizeText(art.Size))
 	}
 	a.printf("  digest    %s\n", res.Digest)
+	for _, digest := range res.Pushed {
+		a.printf("  pushed    %s\n", digest)
+	}
 	a.printf("  manifest  %s\n", res.Manifest)
 	if res.Cache != nil && res.Cache.Hit {
 		a.printf("  cache     %s\n", res.Cache.Reason)

@@ -41,6 +41,7 @@ type build struct {
 	artifacts []image.Artifact
 	packages  []sdk.Package
 	report    *verify.Report
+	pushed    []string
 }
 
 // prepare finds everything that is in the way, and touches nothing.
@@ -48,6 +49,9 @@ func (h *House) prepare(ctx context.Context, w Wanted) (*build, error) {
 	b := &build{House: h, Wanted: w, epoch: w.Image.SourceDateEpoch}
 	if bad := w.Spec.Customize.Unmade(); bad != nil {
 		return nil, bad
+	}
+	if err := w.check(time.Now()); err != nil {
+		return nil, err
 	}
 	var err error
 	if b.taken, err = customize.Sources(w.Spec.Customize); err != nil {
@@ -130,6 +134,9 @@ func (b *build) stages() []pipeline.Stage {
 	)
 	if b.Image.Verify {
 		order = append(order, step{"verify", "run", "the image", b.verify})
+	}
+	if len(b.Push) > 0 {
+		order = append(order, step{"push", "create", "the image in a registry", b.push})
 	}
 	return append(order, step{"describe", "create", "manifest and SBOM", b.describe})
 }
@@ -255,7 +262,7 @@ func Digest(ctx context.Context, tree *rootfs.Tree, epoch time.Time) (string, er
 
 // finish says where everything is.
 func (b *build) finish(res *Result) {
-	res.Digest, res.Packages = b.digest, len(b.packages)
+	res.Digest, res.Packages, res.Pushed = b.digest, len(b.packages), b.pushed
 	for _, a := range b.artifacts {
 		a.Path = filepath.Join(b.place.dir, filepath.Base(a.Path))
 		res.Artifacts = append(res.Artifacts, a)

@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/name"
+
 	"github.com/nspawn-build/nspawn-build/core/customize"
 	"github.com/nspawn-build/nspawn-build/core/image"
 	"github.com/nspawn-build/nspawn-build/core/machines"
@@ -44,6 +46,8 @@ type Wanted struct {
 	Force bool
 	// Keep leaves what was made when something fails.
 	Keep bool
+	// Push are the tags under which registries get its OCI layout.
+	Push []name.Tag
 }
 
 // Result is what came of it.
@@ -66,7 +70,9 @@ type Result struct {
 	Cache    *stages.CacheUse `json:"cache,omitempty"`
 	Verify   *verify.Report   `json:"verify,omitempty"`
 	Packages int              `json:"packages"`
-	Error    *Fault           `json:"error,omitempty"`
+	// Pushed says by which digests registries have it.
+	Pushed []string `json:"pushed,omitempty"`
+	Error  *Fault   `json:"error,omitempty"`
 }
 
 // StageTime is how long a stage took.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	spdxjson "github.com/spdx/tools-golang/json"
@@ -99,7 +100,7 @@ func TestPackagesHaveTheirURLs(t *testing.T) {
 
 func TestALockFileSaysWhatItsImageWasMadeOf(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "box.lock.json")
-	data, err := encode(lockOf(example()))
+	data, err := encode(lockOf(example(), time.Now()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,5 +193,14 @@ func TestPackagesAreComparedByNameAndArchitecture(t *testing.T) {
 	want := []PackageChange{{Name: "b", Before: "1", After: "2"}, {Name: "c", Arch: "amd64", Before: "1"}, {Name: "c", Arch: "i386", After: "1"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestALockOfAnImageWithoutATimeHasOne(t *testing.T) {
+	m := example()
+	m.SourceDateEpoch = 0
+	now := time.Unix(1_750_000_000, 0)
+	if l := lockOf(m, now); l.Epoch != now.Unix() {
+		t.Errorf("what is made of it has the times of %d, want %d", l.Epoch, now.Unix())
 	}
 }

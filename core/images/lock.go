@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/spec"
 )
@@ -25,7 +26,12 @@ type Lock struct {
 	path string
 }
 
-func lockOf(m Manifest) Lock {
+// lockOf is the lock of an image. What is made of it is alike at any time: where
+// no time stood for all others, now is the one that does.
+func lockOf(m Manifest, now time.Time) Lock {
+	if m.SourceDateEpoch == 0 {
+		m.SourceDateEpoch = now.Unix()
+	}
 	return Lock{
 		Version: LockVersion, Distro: m.Distro, Release: m.Release, Arch: m.Arch, Snapshot: m.Spec.Snapshot,
 		Epoch: m.SourceDateEpoch, Packages: m.Packages,

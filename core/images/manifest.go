@@ -120,7 +120,7 @@ func (b *build) describe(context.Context) error {
 	if err != nil {
 		return err
 	}
-	lock, err := encode(lockOf(m))
+	lock, err := encode(lockOf(m, time.Now()))
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,6 @@ import (
 	"net/http"
 	"os"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
@@ -29,6 +28,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/nspawn-build/nspawn-build/core/registry"
 	"github.com/nspawn-build/nspawn-build/core/rootcache"
 )
 
@@ -42,35 +42,15 @@ const (
 const maxConfig = 64 << 20
 
 // Options say how a registry is reached.
-type Options struct {
-	// Insecure allows plain HTTP, and certificates that nobody vouches for.
-	Insecure bool
-}
+type Options = registry.Options
 
 // Repository is a repository of a registry.
-type Repository struct {
-	repository name.Repository
-	options    []remote.Option
-}
+type Repository struct{ repository name.Repository }
 
-// Open returns the repository of that name, which names no tag. Who may do what
-// there is read from the files that docker and podman keep logins in.
+// Open returns the repository of that name, which names no tag.
 func Open(ref string, o Options) (*Repository, error) {
-	var how []name.Option
-	if o.Insecure {
-		how = append(how, name.Insecure)
-	}
-	repository, err := name.NewRepository(ref, append(how, name.StrictValidation)...)
-	if err != nil {
-		return nil, fmt.Errorf("%q is not the name of a repository: %w", ref, err)
-	}
-	if scheme := repository.Scheme(); scheme == "http" && !o.Insecure && !loopback(repository.RegistryStr()) {
-		// The library takes private addresses for registries without TLS.
-		return nil, fmt.Errorf("%q would be reached without TLS, which takes --registry-insecure", ref)
-	}
-	return &Repository{repository, []remote.Option{
-		remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithUserAgent("nspawn-build"), remote.WithTransport(remote.DefaultTransport),
-	}}, nil
+	repository, err := o.Repository(ref)
+	return &Repository{repository}, err
 }
 
 // Where names the repository.
@@ -78,13 +58,9 @@ func (r *Repository) Where() string { return r.repository.Name() }
 
 func (r *Repository) tag(digest string) name.Tag { return r.repository.Tag(digest) }
 
-func (r *Repository) with(ctx context.Context) []remote.Option {
-	return append([]remote.Option{remote.WithContext(ctx)}, r.options...)
-}
-
 // Pull puts the entry of a key into the cache; the lock of the key is held.
 func (r *Repository) Pull(ctx context.Context, k rootcache.Key, into *rootcache.Cache) error {
-	image, err := remote.Image(r.tag(k.Digest()), r.with(ctx)...)
+	image, err := remote.Image(r.tag(k.Digest()), registry.Remote(ctx)...)
 	if isMissing(err) {
 		return fmt.Errorf("%w: %s has no such tree", rootcache.ErrMiss, r.Where())
 	}
@@ -133,7 +109,7 @@ func open(image v1.Image) (rootcache.Entry, v1.Layer, error) {
 // Push uploads an entry, unless there is one of its key.
 func (r *Repository) Push(ctx context.Context, e rootcache.Entry, from *rootcache.Cache) (err error) {
 	tag := r.tag(e.Digest)
-	if _, err := remote.Head(tag, r.with(ctx)...); err == nil {
+	if _, err := remote.Head(tag, registry.Remote(ctx)...); err == nil {
 		return nil
 	} else if !isMissing(err) {
 		return err
@@ -142,7 +118,7 @@ func (r *Repository) Push(ctx context.Context, e rootcache.Entry, from *rootcach
 	if err != nil {
 		return err
 	}
-	return errors.Join(remote.Write(tag, image, r.with(ctx)...), discard())
+	return errors.Join(remote.Write(tag, image, registry.Remote(ctx)...), discard())
 }
 
 // isMissing tells whether a registry has no such tag or repository.
