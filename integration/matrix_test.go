@@ -28,6 +28,14 @@ type matrixJob struct {
 	Image                     *struct {
 		Digest    string
 		Artifacts []struct{ Format, Path, SHA256 string }
+		Verify    *struct {
+			OK     bool
+			Checks []struct {
+				Name   string
+				OK     bool
+				Output []string
+			}
+		}
 	}
 }
 
@@ -66,6 +74,7 @@ defaults:
 distros: [fixture]
 variants:
   - name: plain
+    image: {verify: true}
   - name: web
     base: plain
     customize: {script: [web.sh]}
@@ -79,6 +88,9 @@ include:
   - name: squashed
     distro: fixture
     image: {format: [squashfs, tar.zst]}
+  - name: unfit
+    distro: fixture
+    image: {check: ["echo the check says this; exit 3"]}
 `, "0644")
 	h.WriteFile(t, "/srv/web.sh", "#!/bin/sh\ntest ! -e /opt/web && echo web >/opt/web\n", "0755")
 	// It kills all that it can see, and takes its own log for a drain.
@@ -88,7 +100,7 @@ include:
 	m := matrix(t, h, exitConfigure, "--jobs", "2", "--junit", "/srv/junit.xml", "--html", "/srv/results/index.html")
 	for name, status := range map[string]string{
 		"fixture-plain": "done", "fixture-web": "done", "squashed": "done",
-		"fixture-poisoned": "failed", "fixture-never": "failed", "fixture-on-never": "skipped",
+		"fixture-poisoned": "failed", "fixture-never": "failed", "fixture-on-never": "skipped", "unfit": "failed",
 	} {
 		if got := m.job(t, name); got.Status != status {
 			t.Errorf("%s is %s, want %s: %s", name, got.Status, status, got.Reason)
@@ -105,6 +117,21 @@ include:
 		}
 		if why := m.job(t, "fixture-on-never").Reason; !strings.Contains(why, "fixture-never") {
 			t.Errorf("it was skipped for %q", why)
+		}
+	})
+	t.Run("with what was checked", func(t *testing.T) {
+		good, unfit := m.job(t, "fixture-plain"), m.job(t, "unfit")
+		if v := good.Image.Verify; v == nil || !v.OK || len(v.Checks) < 5 {
+			t.Errorf("%+v", v)
+		}
+		v := unfit.Image.Verify
+		if unfit.Exit != exitUnreachable || v == nil || v.OK {
+			t.Fatalf("exit %d, %+v, %s", unfit.Exit, v, unfit.Reason)
+		}
+		for _, c := range v.Checks {
+			if mine := strings.HasPrefix(c.Name, "check: "); c.OK == mine || mine && !slices.Equal(c.Output, []string{"the check says this"}) {
+				t.Errorf("%+v", c)
+			}
 		}
 	})
 	t.Run("images are where the results say", func(t *testing.T) {
@@ -130,7 +157,7 @@ include:
 	})
 	t.Run("reports are written", func(t *testing.T) {
 		junit, page := h.ReadFile(t, "/srv/junit.xml"), h.ReadFile(t, "/srv/results/index.html")
-		if strings.Count(junit, "<testsuite ") != 6 || strings.Count(junit, "<failure ") != 2 || strings.Count(junit, "<skipped ") != 1 || !strings.Contains(junit, "the last words") {
+		if strings.Count(junit, "<testsuite ") != 7 || strings.Count(junit, "<failure ") != 3 || strings.Count(junit, "<skipped ") != 1 || !strings.Contains(junit, "the last words") {
 			t.Errorf("the JUnit report is %.2000s", junit)
 		}
 		if !strings.Contains(page, `href="./jobs/fixture-poisoned/log"`) {
@@ -297,7 +324,7 @@ func TestAMatrixOfEveryDistributionIsBuiltTwoAtATime(t *testing.T) {
 	t.Parallel()
 	h := install(t, testhost.StartDirect(t, options(t, testhost.Options{}, arch, fedora)))
 	h.WriteFile(t, "/srv/images.yaml", `version: 1
-defaults: {image: {format: [tar.zst]}}
+defaults: {image: {format: [tar.zst], verify: true}}
 distros:
   - {distro: debian, releases: [bookworm, trixie, sid]}
   - `+arch.source(t, h)+`
@@ -315,6 +342,9 @@ include:
 			t.Errorf("%s is %s: %s\n%s", j.Name, j.Status, j.Reason, strings.Join(j.Tail, "\n"))
 		}
 		if j.Status == "done" {
+			if v := j.Image.Verify; v == nil || !v.OK || len(v.Checks) < 5 {
+				t.Errorf("%s was not verified: %+v", j.Name, v)
+			}
 			if id := h.MustRun(t, "tar", "--zstd", "-xOf", "/srv/results/"+j.Image.Artifacts[0].Path, "./usr/lib/os-release"); !strings.Contains(id, "ID="+strings.SplitN(j.Name, "-", 2)[0]) {
 				t.Errorf("%s says that it is %s", j.Name, id)
 			}

@@ -39,6 +39,7 @@ func (a *app) matrixCommand() *cli.Command {
 				&cli.BoolFlag{Name: "resume", Usage: "leave alone what an earlier run has built, unless what it is built of has changed"},
 				&cli.BoolFlag{Name: "dry-run", Usage: "list the images in the order in which they would be built, and touch nothing"},
 			}),
+			cacheFlags(),
 			grouped("What is told:", []cli.Flag{
 				&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Value: matrixResults, Usage: "keep results in `DIR`"},
 				&cli.StringFlag{Name: "junit", Usage: "write a JUnit report to `FILE` too"},
@@ -137,6 +138,7 @@ func (a *app) matrixRun(ctx *cli.Context, m *matrix.Matrix, needed map[string]bo
 		return err
 	}
 	defer end()
+	runner.more = cacheWords(ctx)
 	show := a.showMatrix(len(m.Jobs), runner)
 	report, err := matrix.Run(ctx.Context, m, matrix.Options{
 		Directory: dir, Jobs: jobs, FailFast: ctx.Bool("fail-fast"), Resume: ctx.Bool("resume"), Needed: needed,
@@ -197,4 +199,25 @@ func reportsFit(ctx *cli.Context, dir string) error {
 		}
 	}
 	return nil
+}
+
+// cacheWords are the flags of the line that say how trees are cached, as each
+// image is given them.
+func cacheWords(ctx *cli.Context) []string {
+	var words []string
+	for _, f := range cacheFlags() {
+		name := f.Names()[0]
+		if !ctx.IsSet(name) {
+			continue
+		}
+		switch f.(type) {
+		case *cli.BoolFlag:
+			words = append(words, fmt.Sprintf("--%s=%t", name, ctx.Bool(name)))
+		case *cli.StringSliceFlag:
+			for _, v := range ctx.StringSlice(name) {
+				words = append(words, "--"+name, v)
+			}
+		}
+	}
+	return words
 }

@@ -25,7 +25,8 @@ import (
 // whatever one does to itself is done to it alone.
 type matrixRunner struct {
 	program string
-	private string // a directory that nobody else can look into
+	private string   // a directory that nobody else can look into
+	more    []string // flags that each image is given
 	tell    func(job, stage, text string)
 	// patience is how long a process that was interrupted may take to clean up.
 	patience time.Duration
@@ -64,6 +65,7 @@ func (r *matrixRunner) run(ctx context.Context, t matrix.Task) matrix.Outcome {
 		return fault(err)
 	}
 	args := []string{"image", "--file", file, "--out", t.Out + "/", "--force", "--output", "json", "--log-format", "json", "--log-level", "debug"}
+	args = append(args, r.more...)
 	if t.Base != "" {
 		args = append(args, "--base", t.Base)
 	}
@@ -227,14 +229,15 @@ func (l *jobLog) line(b []byte) {
 		return
 	}
 	e.Msg = unplaced(l.private, e.Msg)
+	hint, isHint := strings.CutPrefix(e.Msg, hintMark)
 	switch {
+	case isHint: // at the level of what it is about
+		l.hint = hint
 	case e.Level == "error":
 		l.problem, l.hint = e.Msg, ""
 		e.Msg = "error: " + e.Msg
 	case e.Level == "warning":
 		e.Msg = "warning: " + e.Msg
-	case strings.HasPrefix(e.Msg, "hint: "):
-		l.hint = strings.TrimPrefix(e.Msg, "hint: ")
 	case e.Stage != "" && e.Level == "info":
 		l.tell(e.Stage, e.Msg)
 	}

@@ -47,7 +47,7 @@ echo 'not of ours' >&2
 printf '{"level":"warning","msg":"no end' >&2
 echo '{"name":"box","digest":"abc","artifacts":[{"format":"tar","path":"/x","sha256":"y","size":7}]}'
 `)
-	task.Base = "/base.tar"
+	task.Base, r.more = "/base.tar", []string{"--cache-from", "registry.test/roots"}
 	var told []string
 	r.tell = func(job, stage, text string) { told = append(told, job+" "+stage+" "+text) }
 	out := r.run(t.Context(), task)
@@ -64,7 +64,7 @@ echo '{"name":"box","digest":"abc","artifacts":[{"format":"tar","path":"/x","sha
 	args := strings.Fields(beside("args"))
 	want := []string{
 		"image", "--file", filepath.Join(r.private, "box.yaml"), "--out", task.Out + "/", "--force", "--output", "json",
-		"--log-format", "json", "--log-level", "debug", "--base", "/base.tar",
+		"--log-format", "json", "--log-level", "debug", "--cache-from", "registry.test/roots", "--base", "/base.tar",
 	}
 	if !slices.Equal(args, want) || beside("mode") != "600\n" || beside("spec") != string(task.Job.Spec) {
 		t.Errorf("it was given %q, with a file of mode %s: %s", args, beside("mode"), beside("spec"))
@@ -89,7 +89,7 @@ func TestWhatAProcessEndsWithIsWhatTheImageEndsWith(t *testing.T) {
 		hint    string
 	}{
 		"it says why": {`echo '{"level":"error","msg":"no mirror"}
-{"level":"info","msg":"hint: use another"}' >&2; exit 4`, 4, "no mirror", "use another"},
+{"level":"error","msg":"hint: use another"}' >&2; exit 4`, 4, "no mirror", "use another"},
 		"it has a result":       {`echo '{"error":{"code":6,"message":"unfit"}}'; exit 6`, 6, "", ""},
 		"it names its own file": {`echo "{\"level\":\"error\",\"msg\":\"$3:3:12: option: no\"}" >&2; exit 2`, 2, "option: no", ""},
 		"it says nothing":       {`exit 5`, 5, "", ""},
@@ -255,7 +255,7 @@ func TestAMatrixEndsAsItsFirstFailureDoes(t *testing.T) {
 		if code != want {
 			t.Errorf("%d, want %d", code, want)
 		}
-		if want == exitBoot && !strings.Contains(said.String(), "error: c: because\nc: hint: do this\n") && !strings.Contains(said.String(), "error: c: because\nhint: c: do this\n") {
+		if want == exitBoot && !strings.Contains(said.String(), "error: c: because\nhint: c: do this\n") {
 			t.Errorf("it says %q", &said)
 		}
 	}
@@ -271,4 +271,21 @@ func matrixContext(t *testing.T, a *app) *cli.Context {
 		}
 	}
 	return cli.NewContext(a.cli, set, nil)
+}
+
+func TestWhatFailedBeforeAnInterruptIsSaidAsItIs(t *testing.T) {
+	var out, said bytes.Buffer
+	a := newApp(streams{out: &out, err: &said})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errInterrupted)
+	err := a.matrixReport(matrixContext(t, a), &matrix.Report{Interrupted: true, Jobs: []matrix.Result{
+		{Job: matrix.Job{Name: "bad"}, Status: matrix.Failed, Exit: exitBootstrap, Reason: "no mirror", Hint: "use another"},
+		{Job: matrix.Job{Name: "ended"}, Status: matrix.Stopped, Reason: "interrupted"},
+	}}, t.TempDir(), nil)
+	if code := a.report(ctx, err); code != exitInterrupted {
+		t.Errorf("it exits %d", code)
+	}
+	if want := "error: bad: no mirror\nhint: use another\nerror: interrupted\n"; said.String() != want {
+		t.Errorf("it says %q", &said)
+	}
 }

@@ -58,6 +58,11 @@ func (a *app) matrixReport(ctx *cli.Context, r *matrix.Report, dir string, err e
 	for _, j := range r.Jobs {
 		switch j.Status {
 		case matrix.Failed:
+			if r.Interrupted { // every error ends as an interrupt does by now: this one is said as it is
+				a.log.Errorf("%s: %s", j.Name, j.Reason)
+				a.hint(j.Hint)
+				continue
+			}
 			errs = append(errs, &machineError{j.Name, &jobError{j}})
 		case matrix.Missing:
 			missing = append(missing, j.Name)
@@ -181,7 +186,7 @@ func (a *app) matrixEmit(ctx *cli.Context, m *matrix.Matrix) error {
 	if ctx.String("file") == "-" {
 		return &usageError{"--emit and --file - were both given", "name the file as the runners see it"}
 	}
-	return matrix.Emit(a.out, m, engine, matrix.Command{File: ctx.String("file"), Out: ctx.String("out")})
+	return matrix.Emit(a.out, m, engine, matrix.Command{File: ctx.String("file"), Out: ctx.String("out"), More: cacheWords(ctx)})
 }
 
 func (a *app) matrixMerge(ctx *cli.Context) error {

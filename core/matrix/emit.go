@@ -33,13 +33,14 @@ func (e *EmitError) Hint() string { return e.Advice }
 
 // Command is how a runner calls this program.
 type Command struct {
-	File string // the matrix file as seen there
-	Out  string // the results directory
+	File string   // the matrix file as seen there
+	Out  string   // the results directory
+	More []string // flags that each job is given
 }
 
 // line is the command line that builds one job.
 func (c Command) line(j Job, more ...string) string {
-	words := append([]string{"nspawn-build", "matrix", "--file", c.File, "--only", j.Name, "--out", c.Out}, more...)
+	words := slices.Concat([]string{"nspawn-build", "matrix", "--file", c.File, "--only", j.Name, "--out", c.Out}, c.More, more)
 	for i := range words {
 		words[i] = shellWord(words[i])
 	}
