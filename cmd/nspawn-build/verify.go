@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,7 +12,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/nspawn-build/nspawn-build/core/image"
+	"github.com/nspawn-build/nspawn-build/core/images"
 	"github.com/nspawn-build/nspawn-build/core/machines"
+	"github.com/nspawn-build/nspawn-build/core/rootfs"
 	"github.com/nspawn-build/nspawn-build/core/verify"
 )
 
@@ -19,7 +24,7 @@ func (a *app) verifyCommand() *cli.Command {
 		Name:      "verify",
 		Usage:     "boot an image once, without changing it, and check that it works",
 		ArgsUsage: "PATH",
-		Description: "Boots the directory or the image file (squashfs, erofs, raw) in a network\n" +
+		Description: "Boots an image of any format that image writes in a network\n" +
 			"of its own and checks that it is up with no failed unit, has its address,\n" +
 			"resolves names, lets one log in over SSH, and powers off.",
 		Flags: []cli.Flag{
@@ -33,7 +38,7 @@ func (a *app) verifyCommand() *cli.Command {
 	}
 }
 
-func (a *app) verify(ctx *cli.Context) error {
+func (a *app) verify(ctx *cli.Context) (err error) {
 	if ctx.NArg() != 1 {
 		if ctx.NArg() > 1 {
 			return &usageError{fmt.Sprintf("unexpected argument %q", strings.Join(ctx.Args().Slice()[1:], " ")), "nspawn-build verify takes one image"}
@@ -53,10 +58,13 @@ func (a *app) verify(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		t.Tree = path
-	} else {
-		t.Image = path
+	t.Image = path // a plain file system, or nothing at all: verify says
+	if form, unknown := image.FormatOf(path); unknown == nil {
+		done, failed := a.unpacked(ctx.Context, &t, path, form)
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, done()) }()
 	}
 	report, err := verify.Run(ctx.Context, t, func(c verify.Check) {
 		a.log.Info(checkLine(c))
@@ -74,6 +82,40 @@ func (a *app) verify(ctx *cli.Context) error {
 		return &unverifiedError{path, report}
 	}
 	return nil
+}
+
+// unpacked has t boot the image at path, which is unpacked for that into a
+// directory of its own where need be. done removes it.
+func (a *app) unpacked(ctx context.Context, t *verify.Target, path string, f image.Format) (done func() error, err error) {
+	dir, err := os.MkdirTemp("/var/tmp", "nspawn-build-verify-") // 0700
+	if err != nil {
+		return nil, err
+	}
+	root := filepath.Join(dir, "root")
+	done = func() error {
+		return errors.Join(removeUnpacked(context.WithoutCancel(ctx), root), os.Remove(dir))
+	}
+	from, err := images.Bootable(ctx, path, f, root)
+	if err != nil {
+		return nil, errors.Join(err, done())
+	}
+	t.Tree, t.Image = from.Tree, from.Image
+	return done, nil
+}
+
+func removeUnpacked(ctx context.Context, root string) error {
+	tree, err := rootfs.Open(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	id, err := tree.Identity()
+	if err := errors.Join(err, tree.Close()); err != nil {
+		return err
+	}
+	return rootfs.RemoveTree(ctx, root, id)
 }
 
 // checkLine says what became of a check.

@@ -12,7 +12,9 @@ import (
 
 // verify boots the image in the first of its formats, and checks it.
 func (b *build) verify(ctx context.Context) error {
-	target, err := b.bootable(ctx, b.artifacts[0])
+	b.tell("verify", pipeline.Progress, "unpack")
+	a := b.artifacts[0]
+	target, err := Bootable(ctx, a.Path, a.Format, filepath.Join(b.place.hidden, "verify"))
 	if err != nil {
 		return err
 	}
@@ -30,16 +32,14 @@ func (b *build) verify(ctx context.Context) error {
 	return nil
 }
 
-// bootable is what to boot of an artifact. What is not a file system is
-// unpacked, as whoever gets it would.
-func (b *build) bootable(ctx context.Context, a image.Artifact) (verify.Target, error) {
-	switch a.Format {
+// Bootable is what to boot of an image. What is not a file system is unpacked at
+// root, where nothing must be, as whoever gets the image would do.
+func Bootable(ctx context.Context, path string, f image.Format, root string) (verify.Target, error) {
+	switch f {
 	case image.Directory:
-		return verify.Target{Tree: a.Path}, nil
+		return verify.Target{Tree: path}, nil
 	case image.Squashfs, image.Erofs, image.Raw:
-		return verify.Target{Image: a.Path}, nil
+		return verify.Target{Image: path}, nil
 	}
-	b.tell("verify", pipeline.Progress, "unpack")
-	root := filepath.Join(b.place.hidden, "verify")
-	return verify.Target{Tree: root}, image.Unpack(ctx, a.Path, a.Format, root)
+	return verify.Target{Tree: root}, image.Unpack(ctx, path, f, root)
 }

@@ -20,7 +20,7 @@ func mountFile(image *os.File, at string) error {
 	}
 	part, err := rootPartition(image, info.Size())
 	if err != nil {
-		return &Error{Problem: fmt.Sprintf("image: %s: %s", image.Name(), err), Hint: "name an image in one of the formats directory, squashfs, erofs and raw", Input: true}
+		return &Error{Problem: fmt.Sprintf("image: %s: %s", image.Name(), err), Hint: "name an image in one of the formats directory, tar, oci, squashfs, erofs and raw", Input: true}
 	}
 	loop, device, err := attach(image, part)
 	if err != nil {
