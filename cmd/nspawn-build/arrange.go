@@ -23,6 +23,7 @@ func arrange(args []string, app *cli.App) []string {
 	if slices.Contains([]string{"-h", "--help", "-v", "--version", "help"}, rest[0]) {
 		return args
 	}
+	rest = commandFirst(rest, app)
 	command := app.Command(rest[0])
 	if command == nil {
 		command = app.Command("create")
@@ -45,6 +46,31 @@ func arrange(args []string, app *cli.App) []string {
 		flags = append(flags, "--")
 	}
 	return slices.Concat(path, flags, arguments)
+}
+
+// common are the flags that every command has: they may stand before it.
+var common = []string{"log-level", "log-format", "output"}
+
+// commandFirst moves a command before the common flags that it comes after.
+func commandFirst(words []string, app *cli.App) []string {
+	i := 0
+	for i < len(words) && strings.HasPrefix(words[i], "--") {
+		name, _, valued := strings.Cut(words[i][2:], "=")
+		if !slices.Contains(common, name) {
+			return words
+		}
+		if i++; !valued {
+			i++
+		}
+	}
+	if i == 0 || i >= len(words) || app.Command(words[i]) == nil {
+		return words
+	}
+	end := i + 1
+	if end < len(words) && subcommand(app.Command(words[i]), words[end]) != nil {
+		end++
+	}
+	return slices.Concat(words[i:end], words[:i], words[end:])
 }
 
 func subcommand(c *cli.Command, name string) *cli.Command {
