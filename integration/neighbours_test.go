@@ -23,6 +23,9 @@ func TestAMachineDoesNotNoticeThatOthersComeAndGo(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			h := installFixture(t, kind.start(t, testhost.Options{}))
 			still := create(t, h, fixture("still", "--publish", "8080:80", "--egress", "internet")...)
+			// The kernel announces the link's own IPv6 address once more when nobody
+			// has objected to it.
+			h.Eventually(t, 10*time.Second, "sh", "-c", `test -z "$(ip -6 address show dev ve-still tentative)"`)
 			before := linkAndRules(t, h)
 			flood := h.Start(t, testhost.Command{Args: []string{"perl", "-e", flooding, still.Address.String()}})
 			if !flood.Await(flood.Stdout, time.Minute, func(text string) bool { return strings.Contains(text, "ready") }) {

@@ -133,14 +133,22 @@ func TestAMachineReachesTheInternetAndNothingElse(t *testing.T) {
 			for _, name := range []string{"open", "net", "sandbox", "none"} {
 				// An address of its own on the link, as a root inside can give it. The
 				// sandbox has no raw sockets.
-				h.MustRun(t, "ip", "-6", "address", "add", "fd77::1/64", "dev", "ve-"+name, "nodad")
+				sixth := h.Run(t, "grep", "-qx", "0", "/proc/sys/net/ipv6/conf/ve-"+name+"/disable_ipv6").Exit == 0
+				if sixth { // where nspawn-build itself configures the link it has no IPv6
+					h.MustRun(t, "ip", "-6", "address", "add", "fd77::1/64", "dev", "ve-"+name, "nodad")
+				}
 				h.MustRun(t, "nspawn-build", "exec", name, "--", "ip", "-6", "address", "add", "fd77::2/64", "dev", "host0", "nodad")
 				got := reached(t, h, name, targets(map[string]created{"open": open, "net": net, "sandbox": sandbox, "none": {Address: net.Address}}[name])...)
 				wanted := map[string][]string{"open": targets(open), "net": all[:3], "sandbox": all[:2], "none": {}}[name]
+				if !sixth && name == "open" {
+					wanted = wanted[:len(wanted)-1]
+				}
 				if diff := cmp.Diff(wanted, got); diff != "" {
 					t.Errorf("%s reaches (-want +got):\n%s", name, diff)
 				}
-				h.MustRun(t, "ip", "-6", "address", "del", "fd77::1/64", "dev", "ve-"+name)
+				if sixth {
+					h.MustRun(t, "ip", "-6", "address", "del", "fd77::1/64", "dev", "ve-"+name)
+				}
 			}
 			// Its name server answers, at the LAN neighbour that is closed otherwise.
 			if r := h.Run(t, "nspawn-build", "exec", "net", "--", "getent", "hosts", testhost.OutsideName); !strings.Contains(r.Stdout, testhost.OutsideAddress) {
