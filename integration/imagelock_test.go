@@ -26,7 +26,7 @@ func TestImagesOfALockAreTheSameForEveryDistribution(t *testing.T) {
 			}
 			first := make("/srv/first/", "--format", "tar")
 			formats := []string{"--locked", first.Lock, "--format", "tar", "--format", "oci", "--format", "squashfs"}
-			second, third := make("/srv/second/", formats...), make("/srv/a/third/directory/", formats...)
+			second, third := make("/srv/second/", formats...), make("/srv/a-third-directory/", formats...)
 			for i, a := range second.Artifacts {
 				if b := third.Artifacts[i]; a.SHA256 != b.SHA256 {
 					t.Errorf("as %s they are %s and %s", a.Format, a.SHA256, b.SHA256)
@@ -44,7 +44,7 @@ func TestImagesOfALockAreTheSameForEveryDistribution(t *testing.T) {
 					t.Errorf("the %s differs: %s", what, r)
 				}
 			}
-			h.MustRun(t, "rm", "-rf", "/srv/first", "/srv/second", "/srv/a")
+			h.MustRun(t, "rm", "-rf", "/srv/first", "/srv/second", "/srv/a-third-directory")
 		})
 	}
 }
