@@ -71,7 +71,7 @@ func run(ctx context.Context, args []string, s streams) int {
 func interruptible(parent context.Context, stderr io.Writer) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, heeded(unix.SIGINT, unix.SIGTERM, unix.SIGHUP)...)
+	heed(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	go func() {
 		if _, ok := <-signals; !ok {
 			return

@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"os/signal"
-	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,15 +13,26 @@ import (
 func takeSignals() (taken <-chan os.Signal, giveBack func()) {
 	c := make(chan os.Signal, 8)
 	signal.Reset(unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
-	signal.Notify(c, heeded(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)...)
+	heed(c, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 	return c, func() { signal.Stop(c) }
 }
 
-// heeded are those of the signals that whoever started this program did not
-// have it ignore, as nohup(1) does. There is always one.
-func heeded(all ...os.Signal) []os.Signal {
-	return slices.DeleteFunc(all, func(s os.Signal) bool { return s != unix.SIGTERM && ignoredAtStart[s] })
+// heed has c told of signals, but for those that whoever started this program
+// had it ignore, as nohup(1) does, and a shell for what runs in the background.
+// Those are ignored by us and not by what we start: for a command in a machine
+// ^C means what it always does.
+func heed(c chan<- os.Signal, all ...os.Signal) {
+	for _, s := range all {
+		if ignoredAtStart[s] {
+			signal.Notify(dropped, s)
+		} else {
+			signal.Notify(c, s)
+		}
+	}
 }
+
+// dropped is read by nobody. What is ignored would be so in our children, too.
+var dropped = make(chan os.Signal, 1)
 
 // ignoredAtStart is looked at before anything takes a signal over.
 var ignoredAtStart = map[os.Signal]bool{

@@ -51,20 +51,22 @@ func (s *transcript) String() string {
 	return s.b.String()
 }
 
-// heedHangup keeps what is started from ignoring SIGHUP, although whoever started
-// the tests had them ignore it, as nohup(1) does.
-func heedHangup(t *testing.T) {
+// heedAll keeps what is started from ignoring signals, although whoever started
+// the tests had them ignore some, as nohup(1) does and a shell with "&".
+func heedAll(t *testing.T) {
 	t.Helper()
-	if signal.Ignored(unix.SIGHUP) {
-		c := make(chan os.Signal, 1)
-		signal.Notify(c, unix.SIGHUP)
-		t.Cleanup(func() { signal.Stop(c); signal.Ignore(unix.SIGHUP) })
+	for _, s := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT} {
+		if signal.Ignored(s) {
+			c := make(chan os.Signal, 1)
+			signal.Notify(c, s)
+			t.Cleanup(func() { signal.Stop(c); signal.Ignore(s) })
+		}
 	}
 }
 
 func runSignaled(t *testing.T, script string, terminal bool) *running {
 	t.Helper()
-	heedHangup(t)
+	heedAll(t)
 	r := &running{make(chan os.Signal, 8), make(chan result, 1), &transcript{up: make(chan struct{})}}
 	c := Command{Leader: machineWithTerminals(t), Argv: []string{"sh", "-c", script}, Stdout: r.out, Signals: r.signals}
 	if terminal {

@@ -94,6 +94,9 @@ func (r *run) fill(ctx context.Context, mounts *target.Mounts) ([]sdk.Package, e
 	if err := r.giveFiles(ctx); err != nil {
 		return nil, err
 	}
+	if err := r.forgetCache(ctx); err != nil {
+		return nil, err
+	}
 	return r.verify(ctx)
 }
 

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -32,6 +33,9 @@ func TestTwoTreesMadeAlikeAreAlike(t *testing.T) {
 			t.Fatalf("%+v", err)
 		}
 		pinned = facts.Packages
+		if _, err := os.Lstat(req.Target + req.WorkDirectory); err == nil {
+			t.Errorf("the tree says where it was made: it has a %s", req.WorkDirectory)
+		}
 		made = append(made, sdktest.Inventory(t, req.Target, epoch))
 	}
 	if diff := cmp.Diff(made[0], made[1]); diff != "" {
