@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -100,6 +102,18 @@ func (s *Terminal) Mode(t testing.TB) unix.Termios {
 		t.Fatalf("read the terminal's modes: %v", err)
 	}
 	return *mode
+}
+
+// Wait waits for the program, and for what it printed to have been read.
+func (s *Terminal) Wait(t testing.TB, deadline time.Duration) Result {
+	t.Helper()
+	r := s.Process.Wait(t, deadline)
+	const end = "\x01that is all\x01"
+	if _, err := s.slave.WriteString(end); err == nil { // else it was hung up
+		s.Await(s.Stdout, 10*time.Second, func(text string) bool { return strings.Contains(text, end) })
+	}
+	r.Stdout, _, _ = strings.Cut(s.Stdout.String(), end)
+	return r
 }
 
 // HangUp takes the terminal away, as closing its window does.
