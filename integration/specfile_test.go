@@ -168,7 +168,7 @@ func TestOneOfAFileThatFailsDoesNotKeepTheOthers(t *testing.T) {
 		nothingLeft(t, h, before)
 	})
 	r := h.Run(t, "nspawn-build", "create", "-f", "/srv/fleet.yaml")
-	if r.Exit != exitBootstrap || !strings.Contains(r.Stderr, "error: broken: ") || !strings.Contains(r.Stderr, "hint: leave out") ||
+	if r.Exit != exitBootstrap || !strings.Contains(r.Stderr, "error: broken: ") || !strings.Contains(r.Stderr, "hint: broken: leave out") ||
 		!strings.Contains(r.Stdout, "failed") || strings.Count(r.Stdout, " up ") != 2 {
 		t.Errorf("want exit 4, two that are up and one that failed, got %s", r)
 	}
