@@ -16,7 +16,8 @@ import (
 type Terminal struct {
 	*Process
 	master *os.File
-	slave  *os.File // held open, so that its modes can be looked at afterwards
+	slave  *os.File      // held open, so that its modes can be looked at afterwards
+	read   chan struct{} // closed when nothing is left to read
 }
 
 // StartOnTerminal starts a program on a terminal of its own with that many rows
@@ -27,7 +28,7 @@ func (h *Host) StartOnTerminal(t testing.TB, rows, columns uint16, c Command) *T
 	if err != nil {
 		t.Fatalf("open a terminal of the host: %v", err)
 	}
-	terminal := &Terminal{master: master, slave: slave}
+	terminal := &Terminal{master: master, slave: slave, read: make(chan struct{})}
 	terminal.Resize(t, rows, columns)
 	printed := newTranscript()
 	c.terminal = slave
@@ -36,6 +37,7 @@ func (h *Host) StartOnTerminal(t testing.TB, rows, columns uint16, c Command) *T
 	}
 	terminal.Stdout, terminal.Stderr = printed, newTranscript()
 	go func() {
+		defer close(terminal.read)
 		buf := make([]byte, 32<<10)
 		for {
 			n, err := master.Read(buf)
@@ -109,8 +111,13 @@ func (s *Terminal) Wait(t testing.TB, deadline time.Duration) Result {
 	t.Helper()
 	r := s.Process.Wait(t, deadline)
 	const end = "\x01that is all\x01"
-	if _, err := s.slave.WriteString(end); err == nil { // else it was hung up
+	if _, err := s.slave.WriteString(end); err == nil {
 		s.Await(s.Stdout, 10*time.Second, func(text string) bool { return strings.Contains(text, end) })
+	} else { // it was hung up, as it is with the end of who leads its session
+		select {
+		case <-s.read:
+		case <-time.After(10 * time.Second):
+		}
 	}
 	r.Stdout, _, _ = strings.Cut(s.Stdout.String(), end)
 	return r
