@@ -55,8 +55,8 @@ func TestASignalAtAnyMomentLeavesNothing(t *testing.T) {
 	h := install(t, testhost.StartDirect(t, options(t, testhost.Options{}, arch, fedora)))
 	for _, d := range []distribution{arch, fedora} {
 		t.Run(d.name, func(t *testing.T) {
-			args := d.command(t, h, "box", "--no-boot")
-			create(t, h, args...) // what is cached on the host is there from now on
+			args := d.command(t, h, "box", "--no-boot", "--no-cache")
+			create(t, h, args...) // packages that are kept on the host are there from now on
 			destroy(t, h, "box")
 			before := h.Snapshot(t)
 			begin := time.Now()
