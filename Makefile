@@ -50,7 +50,7 @@ PLUGIN_FILES := $(PLUGINS:%=nspawn-build-plugin-%)
 PROTO        := core/sdk/proto
 # The packages that have tests behind the build tag, with all of their tests.
 WITH_MACHINES = $(shell grep -rlE '^//go:build integration' --include='*_test.go' cmd core integration plugins | xargs -n 1 dirname | sort -u | sed 's,^,./,')
-SCRIPTS      := .ci/run packaging/find-go packaging/install-deps packaging/quickstart.sh
+SCRIPTS      := .ci/run examples/ci/build-tools.sh packaging/find-go packaging/install-deps packaging/quickstart.sh
 INSTALLED    := $(DESTDIR)$(PREFIX)
 UNITS        := nspawn-build-expire.service nspawn-build-expire.timer
 ASIDE        := $(UNITS:%=$(UNITDIR)/%) $(MANDIR)/man8/nspawn-build.8 \
