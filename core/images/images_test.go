@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -64,24 +63,6 @@ func TestAnSBOMIsValidAndTheSameEachTime(t *testing.T) {
 
 // pyspdxtools is the validator of the SPDX project; where it is not installed
 // the library's own, above, is all there is.
-func TestAnotherValidatorTakesAnSBOM(t *testing.T) {
-	validator, err := exec.LookPath("pyspdxtools")
-	if err != nil {
-		t.Skip("pyspdxtools is not installed: pip install spdx-tools")
-	}
-	data, err := SBOM(example())
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "box.spdx.json")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command(validator, "--infile", path).CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
-}
-
 func TestPackagesHaveTheirURLs(t *testing.T) {
 	for want, c := range map[string]struct {
 		manager string
