@@ -61,8 +61,6 @@ func TestAnSBOMIsValidAndTheSameEachTime(t *testing.T) {
 	}
 }
 
-// pyspdxtools is the validator of the SPDX project; where it is not installed
-// the library's own, above, is all there is.
 func TestPackagesHaveTheirURLs(t *testing.T) {
 	for want, c := range map[string]struct {
 		manager string
