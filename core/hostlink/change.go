@@ -77,7 +77,7 @@ func (k *Keeper) listenForWishes(ctx context.Context) (wishes <-chan wish, stop 
 	var listener net.Listener
 	// The directory goes with the last that uses it, which may be now.
 	for range 100 {
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), remove(path)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), remove(path)); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, nil, err
 		}
 		listener, err = (&net.ListenConfig{Control: private}).Listen(ctx, "unix", path)

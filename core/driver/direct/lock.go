@@ -19,7 +19,10 @@ var errHeld = errors.New("another process holds the lock")
 // It waits at most as long as ctx lasts, for others that only look.
 func acquire(ctx context.Context, path string) (*flock.Flock, error) {
 	for {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		// It says so of a directory that was removed as it was about to be made.
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); errors.Is(err, fs.ErrExist) {
+			continue
+		} else if err != nil {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
 		l := flock.New(path, flock.SetPermissions(0o600))
