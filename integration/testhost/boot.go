@@ -127,8 +127,8 @@ func (h *Host) powerOff() error {
 	}
 	select {
 	case <-h.ended:
-	case <-time.After(20 * time.Second):
-		return errors.Join(errors.New("the host did not power off within 20 s"), h.kill())
+	case <-time.After(90 * time.Second): // what runs on it may be slow to end
+		return errors.Join(errors.New("the host did not power off within 90 s"), h.kill())
 	}
 	return nil
 }
