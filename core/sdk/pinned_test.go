@@ -2,6 +2,8 @@ package sdk_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -77,5 +79,20 @@ func TestAMomentGoesIntoTheMirrorsThatHaveAPlaceForIt(t *testing.T) {
 				t.Errorf("%q was refused, want %q: %v", refused, tt.refused, found.Diagnostics())
 			}
 		})
+	}
+}
+
+func TestAFileHasItsDigest(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte("abc"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The vector of FIPS 180-2.
+	const want = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+	if got, err := sdk.FileSHA256(path); got != want || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := sdk.FileSHA256(path + "-not"); err == nil {
+		t.Error("a file that is not there has one")
 	}
 }

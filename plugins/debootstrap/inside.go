@@ -90,16 +90,9 @@ func (r *run) noteDigests() error {
 		if !strings.HasSuffix(entry.Name(), ".deb") {
 			continue
 		}
-		f, err := os.Open(filepath.Join(r.debCache(), entry.Name()))
-		if err != nil {
+		if r.digests[entry.Name()], err = sdk.FileSHA256(filepath.Join(r.debCache(), entry.Name())); err != nil {
 			return fmt.Errorf("work directory: %w", err)
 		}
-		sum := sha256.New()
-		_, err = io.Copy(sum, f)
-		if err := errors.Join(err, f.Close()); err != nil {
-			return fmt.Errorf("work directory: %w", err)
-		}
-		r.digests[entry.Name()] = hex.EncodeToString(sum.Sum(nil))
 	}
 	return nil
 }

@@ -3,12 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -57,21 +53,11 @@ func (r *run) digest(packages []sdk.Package) error {
 		if !ok {
 			continue // of a repository in a directory: dnf reads it where it is
 		}
-		if packages[i].SHA256, err = digestOf(file); err != nil {
+		if packages[i].SHA256, err = sdk.FileSHA256(file); err != nil {
 			return fmt.Errorf("work directory: %w", err)
 		}
 	}
 	return nil
-}
-
-func digestOf(file string) (string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.New()
-	_, err = io.Copy(sum, f)
-	return hex.EncodeToString(sum.Sum(nil)), errors.Join(err, f.Close())
 }
 
 // fileName is the name of a package's file.

@@ -2,12 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -126,16 +121,11 @@ func (r *run) digest(p sdk.Package) (string, error) {
 		if len(files) == 0 {
 			continue
 		}
-		f, err := os.Open(files[0])
+		digest, err := sdk.FileSHA256(files[0])
 		if err != nil {
 			return "", fmt.Errorf("package cache: %w", err)
 		}
-		sum := sha256.New()
-		_, err = io.Copy(sum, f)
-		if err := errors.Join(err, f.Close()); err != nil {
-			return "", fmt.Errorf("package cache: %w", err)
-		}
-		return hex.EncodeToString(sum.Sum(nil)), nil
+		return digest, nil
 	}
 	return "", nil
 }
