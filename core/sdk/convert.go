@@ -102,7 +102,8 @@ func validationToProto(v Validation) *pb.ValidateResponse {
 		Diagnostics: each(v.Diagnostics, func(d Diagnostic) *pb.Diagnostic {
 			return &pb.Diagnostic{
 				Severity: pb.Severity(d.Severity), //nolint:gosec // two small constants
-				Field:    d.Field, Message: d.Message, Hint: d.Hint,
+				// They quote what the user gave, whatever that is.
+				Field: Clean(d.Field, MaxText), Message: Clean(d.Message, MaxText), Hint: Clean(d.Hint, MaxText),
 			}
 		}),
 		Resolved: requestToProto(v.Resolved),
