@@ -102,7 +102,7 @@ func validationToProto(v Validation) *pb.ValidateResponse {
 		Diagnostics: each(v.Diagnostics, func(d Diagnostic) *pb.Diagnostic {
 			return &pb.Diagnostic{
 				Severity: pb.Severity(d.Severity), //nolint:gosec // two small constants
-				Field:    d.Field, Message: d.Message, Hint: d.Hint,
+				Field:    d.Field, Message: d.Message, Hint: d.Hint, Code: pb.FailureCode(d.Code), //nolint:gosec // small constants
 			}
 		}),
 		Resolved: requestToProto(v.Resolved),
@@ -116,7 +116,7 @@ func validationFromProto(v *pb.ValidateResponse) Validation {
 			if d.GetSeverity() == pb.Severity_SEVERITY_WARNING {
 				severity = SeverityWarning
 			}
-			return Diagnostic{Severity: severity, Field: d.GetField(), Message: d.GetMessage(), Hint: d.GetHint()}
+			return Diagnostic{Severity: severity, Field: d.GetField(), Message: d.GetMessage(), Hint: d.GetHint(), Code: Code(d.GetCode())}
 		}),
 		Resolved: requestFromProto(v.GetResolved()),
 	}
