@@ -101,7 +101,7 @@ func validationToProto(v Validation) *pb.ValidateResponse {
 	return &pb.ValidateResponse{
 		Diagnostics: each(v.Diagnostics, func(d Diagnostic) *pb.Diagnostic {
 			return &pb.Diagnostic{
-				Severity: pb.Severity(d.Severity), //nolint:gosec // two small constants
+				Severity: pb.Severity(d.Severity),                                                 //nolint:gosec // two small constants
 				Field:    d.Field, Message: d.Message, Hint: d.Hint, Code: pb.FailureCode(d.Code), //nolint:gosec // small constants
 			}
 		}),
