@@ -65,8 +65,9 @@ include: [`+arch.source(t, h)+`]
 	// What the fixture is made with there fails, so nothing is made by it.
 	second.WriteFile(t, "/usr/bin/tar", "#!/bin/sh\nexit 1\n", "0755")
 
-	made := matrix(t, first, exitDone, sharing...)
-	had := matrix(t, second, exitDone, sharing...)
+	line := append([]string{"--push", registryName + "/images:7"}, sharing...)
+	made := matrix(t, first, exitDone, line...)
+	had := matrix(t, second, exitDone, line...)
 	if len(made.Jobs) != 3 {
 		t.Errorf("%+v", made)
 	}
@@ -79,6 +80,9 @@ include: [`+arch.source(t, h)+`]
 			if h.Image.Artifacts[i].SHA256 != a.SHA256 {
 				t.Errorf("%s: of the first the %s is %s, of the second %s", m.Name, a.Format, a.SHA256, h.Image.Artifacts[i].SHA256)
 			}
+		}
+		if !slices.Equal(h.Image.Pushed, m.Image.Pushed) || (len(m.Image.Pushed) == 1) != (m.Name == "fixture-plain") {
+			t.Errorf("%s: the first pushed %q, the second %q", m.Name, m.Image.Pushed, h.Image.Pushed)
 		}
 		if m.Base != "" {
 			continue
