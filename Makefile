@@ -153,11 +153,19 @@ proto: proto-tools ## generate the protocol's Go code
 	cd $(PROTO) && $(AS) env PATH="$(PROTO_PATH):$$PATH" buf generate
 
 .PHONY: proto-check
-proto-check: proto-tools ## is the protocol clean, and its generated code that of the protocol?
-	cd $(PROTO) && $(TOOLS)/$(BUF)/buf lint
+proto-check: proto-tools ## is the protocol clean and what was promised, and its generated code that of the protocol?
+	cd $(PROTO) && $(TOOLS)/$(BUF)/buf lint && $(TOOLS)/$(BUF)/buf breaking --against $(PROMISED)/protocol.binpb
 	fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; cp -R $(PROTO)/. "$$fresh"; \
 		(cd "$$fresh" && find . -name '*.pb.go' -delete && PATH="$(PROTO_PATH):$$PATH" buf generate); \
 		diff -r $(PROTO) "$$fresh" || { echo 'hint: run `make proto` and commit what it changes' >&2; exit 1; }
+
+# What plugins of other teams rely on is compared with what was promised last:
+# the protocol by proto-check, the SDK by a test of its own.
+PROMISED := $(CURDIR)/core/sdk/testdata/promised
+.PHONY: promise
+promise: $(TOOLS)/$(BUF) ## promise plugins the protocol and the SDK as they are, for a release
+	cd $(PROTO) && $(AS) $(TOOLS)/$(BUF)/buf build --exclude-source-info -o $(PROMISED)/protocol.binpb
+	$(AS) $(TEST) -count=1 -run Promise ./core/sdk -promise
 
 PROTO_PATH := $(TOOLS)/$(BUF):$(TOOLS)/$(PROTOC_GEN_GO):$(TOOLS)/$(PROTOC_GEN_GO_GRPC)
 .PHONY: proto-tools

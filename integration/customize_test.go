@@ -127,7 +127,7 @@ func TestAScriptThatFailsIsShownAndUndone(t *testing.T) {
 func TestARunThatWasKilledInAScriptIsFinishedOrDestroyed(t *testing.T) {
 	t.Parallel()
 	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
-	h.WriteFile(t, "/srv/slow.sh", "#!/bin/sh\necho asleep >&2\ntest -e /root/quick || { touch /root/quick; sleep 1000; }\n", "0755")
+	h.WriteFile(t, "/srv/slow.sh", "#!/bin/sh\ntest -e /root/quick || { touch /root/quick; echo asleep >&2; sleep 1000; }\n", "0755")
 	before := h.Calm(t)
 	args := fixture("box", "--script", "/srv/slow.sh", "--hook", "after:customize:echo hook >>/root/hooks", "--no-boot")
 	for _, then := range []string{"resume", "destroy"} {

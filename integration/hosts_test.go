@@ -67,7 +67,7 @@ func TestKeysThatAreNotTheDistributionsAreNotTaken(t *testing.T) {
 	h := install(t, testhost.StartDirect(t, options(t, testhost.Options{Tree: fedora.open(t).Host(t)}, fedora)))
 	before := h.Snapshot(t)
 	r := h.Run(t, "nspawn-build", "--distro", "fedora", "--release", fedora.release, "box", "--mirror", "http://"+fedora.site+"/"+fedora.layout)
-	want(t, exitUsage, r)
+	want(t, exitHost, r)
 	if !strings.Contains(r.Stderr, "key") {
 		t.Errorf("it does not say so: %s", r)
 	}

@@ -21,14 +21,19 @@ type matrixed struct {
 }
 
 type matrixJob struct {
-	Name, Status, Reason, Log string
-	Exit                      int
-	Resumed                   bool
-	Tail                      []string
-	Image                     *struct {
+	Name, Base, Status, Reason, Log string
+	Exit                            int
+	Resumed                         bool
+	Tail                            []string
+	Image                           *struct {
 		Digest    string
 		Artifacts []struct{ Format, Path, SHA256 string }
-		Verify    *struct {
+		Pushed    []string
+		Cache     struct {
+			Hit         bool
+			Key, Reason string
+		}
+		Verify *struct {
 			OK     bool
 			Checks []struct {
 				Name   string

@@ -92,7 +92,7 @@ func (a *app) cachingHouse(ctx *cli.Context) (*machines.House, error) {
 func (a *app) caching(ctx *cli.Context) (stages.Caching, error) {
 	if ctx.Bool("no-cache") {
 		for _, other := range []string{"offline", "cache-from", "cache-to"} {
-			if ctx.IsSet(other) {
+			if ctx.IsSet(other) && (other == "offline" || len(repositories(ctx, other)) > 0) {
 				return stages.Caching{}, &usageError{"--no-cache and --" + other + " were both given", "leave one of them out"}
 			}
 		}
@@ -103,8 +103,8 @@ func (a *app) caching(ctx *cli.Context) (stages.Caching, error) {
 		flag string
 		to   *[]stages.Registry
 	}{{"cache-from", &c.From}, {"cache-to", &c.To}} {
-		for _, ref := range ctx.StringSlice(list.flag) {
-			r, err := registry.Open(strings.TrimSpace(ref), registry.Options{Insecure: ctx.Bool("registry-insecure")})
+		for _, ref := range repositories(ctx, list.flag) {
+			r, err := registry.Open(ref, registry.Options{Insecure: ctx.Bool("registry-insecure")})
 			if err != nil {
 				return c, &usageError{list.flag + ": " + err.Error(), "name a repository, without a tag: registry.example.org/ci/roots"}
 			}
@@ -120,6 +120,17 @@ func (a *app) caching(ctx *cli.Context) (stages.Caching, error) {
 		return stages.Caching{}, nil
 	}
 	return c, err
+}
+
+// repositories are those that a flag or its variable names. An empty one is none:
+// so a variable that a CI engine sets from one that nobody did.
+func repositories(ctx *cli.Context, flag string) (all []string) {
+	for _, ref := range ctx.StringSlice(flag) {
+		if ref = strings.TrimSpace(ref); ref != "" {
+			all = append(all, ref)
+		}
+	}
+	return all
 }
 
 // cacheExplained prints the parts of a key, and which differ from the nearest

@@ -40,6 +40,7 @@ func (a *app) matrixCommand() *cli.Command {
 				&cli.BoolFlag{Name: "dry-run", Usage: "list the images in the order in which they would be built, and touch nothing"},
 			}),
 			cacheFlags(),
+			grouped("Where it goes:", []cli.Flag{matrixPushFlag()}),
 			grouped("What is told:", []cli.Flag{
 				&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Value: matrixResults, Usage: "keep results in `DIR`"},
 				&cli.StringFlag{Name: "junit", Usage: "write a JUnit report to `FILE` too"},
@@ -73,13 +74,17 @@ func (a *app) matrix(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	push, err := pushPlaces(ctx, m, needed)
+	if err != nil {
+		return err
+	}
 	switch {
 	case ctx.IsSet("emit"):
 		return a.matrixEmit(ctx, m)
 	case ctx.Bool("dry-run"), ctx.Args().First() == "plan":
 		return a.matrixPlan(ctx, m)
 	}
-	return a.matrixRun(ctx, m, needed)
+	return a.matrixRun(ctx, m, needed, push)
 }
 
 // matrixFile reads the file, and chooses of it what --only says.
@@ -121,7 +126,7 @@ func matrixJobs(ctx *cli.Context) (int, error) {
 	return max(1, n), nil
 }
 
-func (a *app) matrixRun(ctx *cli.Context, m *matrix.Matrix, needed map[string]bool) error {
+func (a *app) matrixRun(ctx *cli.Context, m *matrix.Matrix, needed map[string]bool, push map[string]string) error {
 	if err := needRoot(); err != nil {
 		return err
 	}
@@ -138,11 +143,11 @@ func (a *app) matrixRun(ctx *cli.Context, m *matrix.Matrix, needed map[string]bo
 		return err
 	}
 	defer end()
-	runner.more = cacheWords(ctx)
+	runner.more, runner.push = cacheWords(ctx), push
 	show := a.showMatrix(len(m.Jobs), runner)
 	report, err := matrix.Run(ctx.Context, m, matrix.Options{
 		Directory: dir, Jobs: jobs, FailFast: ctx.Bool("fail-fast"), Resume: ctx.Bool("resume"), Needed: needed,
-		Program: version, Surroundings: a.surroundings(), Run: runner.run, Begun: show.begun, Ended: show.ended,
+		Program: version, Surroundings: a.surroundings(pushWords(ctx)), Run: runner.run, Begun: show.begun, Ended: show.ended,
 	})
 	show.close()
 	if report == nil {
@@ -152,9 +157,10 @@ func (a *app) matrixRun(ctx *cli.Context, m *matrix.Matrix, needed map[string]bo
 }
 
 // surroundings are what beside the file says what images are like: the host's
-// defaults, and those of the environment.
-func (a *app) surroundings() string {
-	var all []string
+// defaults, those of the environment, and where images are to be pushed: what
+// was not is not done.
+func (a *app) surroundings(push []string) string {
+	all := push
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
 		if slices.Contains([]string{"SOURCE_DATE_EPOCH", env("release")[0], env("mirror")[0], env("keyring")[0], env("label")[0]}, name) {
@@ -214,7 +220,7 @@ func cacheWords(ctx *cli.Context) []string {
 		case *cli.BoolFlag:
 			words = append(words, fmt.Sprintf("--%s=%t", name, ctx.Bool(name)))
 		case *cli.StringSliceFlag:
-			for _, v := range ctx.StringSlice(name) {
+			for _, v := range repositories(ctx, name) {
 				words = append(words, "--"+name, v)
 			}
 		}

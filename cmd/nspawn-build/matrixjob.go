@@ -25,8 +25,9 @@ import (
 // whatever one does to itself is done to it alone.
 type matrixRunner struct {
 	program string
-	private string   // a directory that nobody else can look into
-	more    []string // flags that each image is given
+	private string            // a directory that nobody else can look into
+	more    []string          // flags that each image is given
+	push    map[string]string // the tags in a registry that images get, by their names
 	tell    func(job, stage, text string)
 	// patience is how long a process that was interrupted may take to clean up.
 	patience time.Duration
@@ -66,6 +67,9 @@ func (r *matrixRunner) run(ctx context.Context, t matrix.Task) matrix.Outcome {
 	}
 	args := []string{"image", "--file", file, "--out", t.Out + "/", "--force", "--output", "json", "--log-format", "json", "--log-level", "debug"}
 	args = append(args, r.more...)
+	if ref := r.push[t.Job.Name]; ref != "" {
+		args = append(args, "--push", ref)
+	}
 	if t.Base != "" {
 		args = append(args, "--base", t.Base)
 	}

@@ -48,6 +48,7 @@ printf '{"level":"warning","msg":"no end' >&2
 echo '{"name":"box","digest":"abc","artifacts":[{"format":"tar","path":"/x","sha256":"y","size":7}]}'
 `)
 	task.Base, r.more = "/base.tar", []string{"--cache-from", "registry.test/roots"}
+	r.push = map[string]string{"box": "registry.test/images/box:1", "other": "registry.test/images/other:1"}
 	var told []string
 	r.tell = func(job, stage, text string) { told = append(told, job+" "+stage+" "+text) }
 	out := r.run(t.Context(), task)
@@ -64,7 +65,8 @@ echo '{"name":"box","digest":"abc","artifacts":[{"format":"tar","path":"/x","sha
 	args := strings.Fields(beside("args"))
 	want := []string{
 		"image", "--file", filepath.Join(r.private, "box.yaml"), "--out", task.Out + "/", "--force", "--output", "json",
-		"--log-format", "json", "--log-level", "debug", "--cache-from", "registry.test/roots", "--base", "/base.tar",
+		"--log-format", "json", "--log-level", "debug", "--cache-from", "registry.test/roots",
+		"--push", "registry.test/images/box:1", "--base", "/base.tar",
 	}
 	if !slices.Equal(args, want) || beside("mode") != "600\n" || beside("spec") != string(task.Job.Spec) {
 		t.Errorf("it was given %q, with a file of mode %s: %s", args, beside("mode"), beside("spec"))

@@ -150,6 +150,11 @@ func (a *app) printMatrix(r *matrix.Report, out string) {
 		if j.Status == matrix.Skipped {
 			a.printf("%s was not begun: %s\n", j.Name, j.Reason)
 		}
+		if j.Image != nil {
+			for _, where := range j.Image.Pushed {
+				a.printf("%s was pushed: %s\n", j.Name, where)
+			}
+		}
 	}
 }
 
@@ -186,7 +191,7 @@ func (a *app) matrixEmit(ctx *cli.Context, m *matrix.Matrix) error {
 	if ctx.String("file") == "-" {
 		return &usageError{"--emit and --file - were both given", "name the file as the runners see it"}
 	}
-	return matrix.Emit(a.out, m, engine, matrix.Command{File: ctx.String("file"), Out: ctx.String("out"), More: cacheWords(ctx)})
+	return matrix.Emit(a.out, m, engine, matrix.Command{File: ctx.String("file"), Out: ctx.String("out"), More: append(cacheWords(ctx), pushWords(ctx)...)})
 }
 
 func (a *app) matrixMerge(ctx *cli.Context) error {
@@ -194,7 +199,7 @@ func (a *app) matrixMerge(ctx *cli.Context) error {
 	if len(dirs) == 0 {
 		return &usageError{"no results were given", "nspawn-build matrix merge DIR... --out DIR"}
 	}
-	for _, flag := range []string{"file", "only", "jobs", "fail-fast", "resume", "emit", "dry-run"} {
+	for _, flag := range []string{"file", "only", "jobs", "fail-fast", "resume", "emit", "dry-run", "push"} {
 		if a.given(ctx, flag) {
 			return &usageError{"merge builds nothing, and --" + flag + " was given", "leave it out"}
 		}

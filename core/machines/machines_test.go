@@ -221,6 +221,19 @@ func TestOnlyErrorsOfAPluginStopARun(t *testing.T) {
 	}
 }
 
+func TestWhatTheHostLacksIsNoFaultOfTheSpec(t *testing.T) {
+	lacks := sdk.Diagnostic{Severity: sdk.SeverityError, Field: "options.engine", Message: "dnf does not answer", Code: sdk.CodeHostNotReady, Hint: "ask it"}
+	var failure *sdk.Failure
+	if err := invalid([]sdk.Diagnostic{lacks}); !errors.As(err, &failure) || failure.Code != sdk.CodeHostNotReady || failure.Hint != "ask it" {
+		t.Errorf("alone: %v", err)
+	}
+	var bad spec.Invalid
+	wrong := sdk.Diagnostic{Severity: sdk.SeverityError, Field: "release", Message: `no release "x"`}
+	if err := invalid([]sdk.Diagnostic{lacks, wrong}); !errors.As(err, &bad) || len(bad) != 2 {
+		t.Errorf("beside a fault of the spec: %v", err)
+	}
+}
+
 func TestAutoIsTheDriverOfTheHost(t *testing.T) {
 	h, _ := newHouse(t)
 	if got := h.choose(spec.DriverAuto); got != spec.DriverDirect {

@@ -141,17 +141,25 @@ func optionsKnown(d sdk.Description, options map[string]string) error {
 }
 
 // invalid turns a plugin's findings into those of a spec, or nil when none is
-// an error.
+// an error. What the host alone lacks is no fault of the spec.
 func invalid(found []sdk.Diagnostic) error {
 	var bad spec.Invalid
+	var lacking sdk.Findings
 	for _, d := range found {
-		if d.Severity == sdk.SeverityError {
+		switch {
+		case d.Severity != sdk.SeverityError:
+		case d.Code == sdk.CodeHostNotReady:
+			lacking.Missing(d.Field, d.Message, d.Hint)
+		default:
 			// A plugin's message names the value itself.
 			bad = append(bad, &spec.FieldError{Field: d.Field, Problem: d.Message, Hint: d.Hint})
 		}
 	}
 	if bad == nil {
-		return nil
+		return lacking.Err()
+	}
+	for _, d := range lacking.Diagnostics() {
+		bad = append(bad, &spec.FieldError{Field: d.Field, Problem: d.Message, Hint: d.Hint})
 	}
 	return bad
 }

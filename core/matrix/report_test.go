@@ -34,7 +34,7 @@ func report() *matrix.Report {
 	done, failed, unfit := job("good", "minimal", matrix.Done), job("bad", "web", matrix.Failed), job("unfit", "fat", matrix.Failed)
 	skipped, missing, stopped := job("later", "shop", matrix.Skipped), job("lost", "", matrix.Missing), job("ended", "web", matrix.Stopped)
 	done.Image = &matrix.Image{
-		Digest: "0123456789abcdef", Packages: 90, Cache: matrix.CacheUse{Hit: true, Key: "k"},
+		Digest: "0123456789abcdef", Packages: 90, Cache: matrix.CacheUse{Hit: true, Key: "k", Reason: "had from a registry"}, Pushed: []string{"registry.test/images/good@sha256:01"},
 		Artifacts: []matrix.Artifact{{Format: "tar.zst", Path: "jobs/good/image/good.tar.zst", SHA256: "feedfacecafebeef", Size: 3 << 20}},
 		Verify:    &matrix.Verify{OK: true, Checks: []matrix.Check{{Name: "running", OK: true, Seconds: 1.5}, {Name: "sshd", OK: true, Seconds: 1}, {Name: "dns", Skipped: true, Detail: "there is no network"}}},
 		Stages:    []matrix.StageTime{{Name: "bootstrap", Seconds: 8}},
@@ -260,7 +260,7 @@ func TestThePageHasAGridAndEachImage(t *testing.T) {
 	if links["./results/jobs/good/image/good.tar.zst"] != 1 {
 		t.Errorf("%v", links)
 	}
-	for _, part := range []string{"images <b>.yaml", "12.5 s", "3.0 MiB", "cache hit", "2 of 3 checks", "skipped", "there is no network", "it printed this", "hint: mend it", "<script>alert(1)</script>", "from the journal", "it is built on bad"} {
+	for _, part := range []string{"images <b>.yaml", "12.5 s", "3.0 MiB", "cache hit", "had from a registry", "registry.test/images/good@sha256:01", "2 of 3 checks", "skipped", "there is no network", "it printed this", "hint: mend it", "<script>alert(1)</script>", "from the journal", "it is built on bad"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("the page does not say %q", part)
 		}

@@ -104,7 +104,9 @@ type Image struct {
 	Cache     CacheUse    `json:"cache"`
 	Verify    *Verify     `json:"verify,omitempty"`
 	Packages  int         `json:"packages"`
-	Error     *Fault      `json:"error,omitempty"`
+	// Pushed says by which digests registries have it.
+	Pushed []string `json:"pushed,omitempty"`
+	Error  *Fault   `json:"error,omitempty"`
 }
 
 // Artifact is an image in one format.

@@ -57,6 +57,9 @@ type Entry struct {
 // ErrMiss is what every *Miss is.
 var ErrMiss = errors.New("not in the cache")
 
+// ErrUnsound is what another cache has under a key that is not a tree of it.
+var ErrUnsound = errors.New("not a tree of the key")
+
 // Open returns the cache in a directory, which is made when something is put.
 // One that others than its owner can write to is refused: what is in it becomes
 // the root of machines.

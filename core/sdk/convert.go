@@ -101,7 +101,7 @@ func validationToProto(v Validation) *pb.ValidateResponse {
 	return &pb.ValidateResponse{
 		Diagnostics: each(v.Diagnostics, func(d Diagnostic) *pb.Diagnostic {
 			return &pb.Diagnostic{
-				Severity: pb.Severity(d.Severity), //nolint:gosec // two small constants
+				Severity: pb.Severity(d.Severity), Code: pb.FailureCode(d.Code), //nolint:gosec // small constants
 				// They quote what the user gave, whatever that is.
 				Field: Clean(d.Field, MaxText), Message: Clean(d.Message, MaxText), Hint: Clean(d.Hint, MaxText),
 			}
@@ -117,7 +117,7 @@ func validationFromProto(v *pb.ValidateResponse) Validation {
 			if d.GetSeverity() == pb.Severity_SEVERITY_WARNING {
 				severity = SeverityWarning
 			}
-			return Diagnostic{Severity: severity, Field: d.GetField(), Message: d.GetMessage(), Hint: d.GetHint()}
+			return Diagnostic{Severity: severity, Field: d.GetField(), Message: d.GetMessage(), Hint: d.GetHint(), Code: Code(d.GetCode())}
 		}),
 		Resolved: requestFromProto(v.GetResolved()),
 	}

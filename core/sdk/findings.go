@@ -12,14 +12,7 @@ import (
 // Findings collects what there is to say about a request, for Validate to
 // return as diagnostics and for Plan and Bootstrap to fail with. Its zero value
 // is ready.
-type Findings struct{ all []finding }
-
-// finding is a diagnostic, and what it would make Bootstrap fail with.
-type finding struct {
-	Diagnostic
-
-	code Code
-}
+type Findings struct{ all []Diagnostic }
 
 // Refuse notes an error of the user's.
 func (f *Findings) Refuse(field, message, hint string) {
@@ -37,20 +30,11 @@ func (f *Findings) Warn(field, message, hint string) {
 }
 
 func (f *Findings) add(severity Severity, code Code, field, message, hint string) {
-	f.all = append(f.all, finding{
-		Diagnostic: Diagnostic{Severity: severity, Field: field, Message: message, Hint: hint},
-		code:       code,
-	})
+	f.all = append(f.all, Diagnostic{Severity: severity, Field: field, Message: message, Hint: hint, Code: code})
 }
 
 // Diagnostics returns all that was noted, in order.
-func (f *Findings) Diagnostics() []Diagnostic {
-	var diagnostics []Diagnostic
-	for _, found := range f.all {
-		diagnostics = append(diagnostics, found.Diagnostic)
-	}
-	return diagnostics
-}
+func (f *Findings) Diagnostics() []Diagnostic { return slices.Clone(f.all) }
 
 // Err returns the errors among the findings as one *Failure, and nil when there
 // are none.
@@ -61,7 +45,7 @@ func (f *Findings) Err() error {
 		switch {
 		case found.Severity != SeverityError:
 		case first == nil:
-			first = &Failure{Code: found.code, Message: found.Field + ": " + found.Message, Hint: found.Hint}
+			first = &Failure{Code: found.Code, Message: found.Field + ": " + found.Message, Hint: found.Hint}
 		default:
 			rest = append(rest, fmt.Errorf("%s: %s", found.Field, found.Message))
 		}

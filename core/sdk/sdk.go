@@ -161,6 +161,9 @@ type Diagnostic struct {
 	Field    string // "release", "mirrors", "options.KEY"
 	Message  string // what is wrong, with the value
 	Hint     string // what would do instead
+	// Code is what Bootstrap would fail with: CodeHostNotReady when it is the
+	// host that lacks something. Any other means that the request is wrong.
+	Code Code
 }
 
 // Validation is the answer to Validate.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
@@ -29,10 +30,11 @@ type CacheUse struct {
 // Registry is where caches of several hosts meet. What it gives is checked.
 type Registry interface {
 	// Pull puts the entry of a key into the cache; rootcache.ErrMiss when there
-	// is none. The lock of the key is held.
+	// is none, and rootcache.ErrUnsound when what is there is not of the key. The
+	// lock of the key is held.
 	Pull(ctx context.Context, k rootcache.Key, into *rootcache.Cache) error
-	// Push uploads an entry, unless it is there.
-	Push(ctx context.Context, e rootcache.Entry, from *rootcache.Cache) error
+	// Push uploads an entry, unless it is there and not to be replaced.
+	Push(ctx context.Context, e rootcache.Entry, from *rootcache.Cache, replace bool) error
 	// Where names it to people.
 	Where() string
 }
@@ -53,6 +55,10 @@ type Cached struct {
 	Tell     pipeline.Observer
 
 	use CacheUse
+	// pulled is the registry that the tree is from; unsound are those that have
+	// under the key what cannot be used.
+	pulled  string
+	unsound []string
 }
 
 // Use is what came of the cache; before Make, what would.
@@ -73,6 +79,9 @@ func (c *Cached) hit(e rootcache.Entry) {
 	c.use = CacheUse{
 		Hit: true, Key: e.Digest, Made: &e.Made, Tree: e.Tree, Parts: c.Key.Compare(e.Key),
 		Reason: "bootstrapped " + ago(time.Since(e.Made)),
+	}
+	if c.pulled != "" {
+		c.use.Reason += ", had from " + c.pulled
 	}
 	if c.Offline {
 		c.use.Reason += ", and whether it is still current nobody asked"
@@ -183,20 +192,32 @@ func (c *Cached) pull(ctx context.Context) bool {
 		c.say("ask " + r.Where())
 		err := r.Pull(ctx, c.Key, c.Cache)
 		if err == nil {
+			c.pulled = r.Where()
 			return true
 		}
-		if ctx.Err() == nil && !errors.Is(err, rootcache.ErrMiss) {
-			c.warn(fmt.Sprintf("%s is of no use: %v", r.Where(), err), "")
+		if ctx.Err() != nil {
+			return false
+		}
+		if errors.Is(err, rootcache.ErrMiss) {
+			c.use.Reason += "; " + r.Where() + " has none"
+			continue
+		}
+		what := fmt.Sprintf("%s is of no use: %v", r.Where(), err)
+		c.use.Reason += "; " + what
+		c.warn(what, "")
+		if errors.Is(err, rootcache.ErrUnsound) {
+			c.unsound = append(c.unsound, r.Where())
 		}
 	}
 	return false
 }
 
-// push uploads what was made. That it cannot is no reason to fail.
+// push uploads what was made, also in place of what was of no use: else nobody
+// would share that tree again. That it cannot is no reason to fail.
 func (c *Cached) push(ctx context.Context, e rootcache.Entry) {
 	for _, r := range c.To {
 		c.say("upload to " + r.Where())
-		if err := r.Push(ctx, e, c.Cache); err != nil && ctx.Err() == nil {
+		if err := r.Push(ctx, e, c.Cache, slices.Contains(c.unsound, r.Where())); err != nil && ctx.Err() == nil {
 			c.warn(fmt.Sprintf("the tree is not uploaded to %s: %v", r.Where(), err), "")
 		}
 	}

@@ -62,29 +62,23 @@ func parseVersion(program, line string) (engine, bool) {
 	return engine{program: program, five: m[1] != "", version: m[2]}, true
 }
 
-// engines are those of the host. Both may be there, and dnf may be either.
-func (h host) engines() []engine {
-	var all []engine
-	for _, program := range []string{"dnf5", "dnf"} {
+// engines are those of the host. Both may be there, and dnf may be either. What
+// should be one and does not answer is mute.
+func (h host) engines() (all []engine, mute string) {
+	for _, program := range []string{engineFive, engineFour} {
 		if h.Find(program) == "" {
 			continue
 		}
-		e, ok := parseVersion(program, h.version(program))
+		answer := h.version(program)
+		if answer == "" && mute == "" {
+			mute = program
+		}
+		e, ok := parseVersion(program, answer)
 		if ok && !slices.ContainsFunc(all, func(other engine) bool { return other.five == e.five }) {
 			all = append(all, e)
 		}
 	}
-	return all
-}
-
-// mute is a program that should be a dnf and does not answer.
-func (h host) mute() string {
-	for _, program := range []string{engineFive, engineFour} {
-		if h.Find(program) != "" && h.version(program) == "" {
-			return program
-		}
-	}
-	return ""
+	return all, mute
 }
 
 // machines are the architectures that the distributions are made for, as `uname

@@ -30,7 +30,7 @@ func (h host) resolveKeys(j *job, asked string, found *sdk.Findings) {
 	}
 	pins := j.distro.pins[major(j.release)]
 	if len(pins) == 0 {
-		found.Missing("keyring", "this plugin does not know the keys of "+j.distro.name+" "+j.release,
+		found.Refuse("keyring", "this plugin does not know the keys of "+j.distro.name+" "+j.release,
 			"name a file with them with --keyring")
 		return
 	}

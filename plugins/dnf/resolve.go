@@ -127,7 +127,8 @@ var (
 // resolveTools chooses the dnf to use and makes sure that all tools are there.
 func (h host) resolveTools(j *job, found *sdk.Findings) {
 	wanted := j.options[optionEngine]
-	for _, e := range h.engines() {
+	engines, mute := h.engines()
+	for _, e := range engines {
 		if wanted == engineAuto || e.five == (wanted == engineFive) {
 			j.engine = e
 			break
@@ -141,7 +142,7 @@ func (h host) resolveTools(j *job, found *sdk.Findings) {
 		case engineFour:
 			packages, what = map[string]string{sdk.FamilyDebian: "dnf", sdk.FamilyFedora: "dnf4"}, "dnf 4 is not"
 		}
-		if mute := h.mute(); mute != "" {
+		if mute != "" {
 			found.Missing("options."+optionEngine, mute+" is installed, and does not tell its version", "see what `"+mute+" --version` says")
 		} else {
 			found.Missing("options."+optionEngine, what+" installed on this host", h.InstallHint(packages))

@@ -18,8 +18,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
+	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -67,6 +69,14 @@ func (r *Repository) Pull(ctx context.Context, k rootcache.Key, into *rootcache.
 	if err != nil {
 		return err
 	}
+	if err := keepImage(ctx, k, image, into); err != nil {
+		return judged(err)
+	}
+	return nil
+}
+
+// keepImage keeps what a tag is of, if that is the tree of its key.
+func keepImage(ctx context.Context, k rootcache.Key, image v1.Image, into *rootcache.Cache) error {
 	e, layer, err := open(image)
 	if err != nil {
 		return err
@@ -80,6 +90,26 @@ func (r *Repository) Pull(ctx context.Context, k rootcache.Key, into *rootcache.
 		return err
 	}
 	return errors.Join(into.Import(ctx, e, blob), blob.Close())
+}
+
+// unsound is an error about what a registry has, and not about reaching it or
+// about this host.
+type unsound struct{ error }
+
+func (u unsound) Unwrap() error { return u.error }
+
+func (unsound) Is(target error) bool { return target == rootcache.ErrUnsound }
+
+// judged makes an error unsound, unless the next one who asks may fare better.
+func judged(err error) error {
+	var answer *transport.Error
+	var network net.Error
+	var errno syscall.Errno
+	missing := isMissing(err) // of a blob that its manifest names
+	if !missing && (errors.As(err, &answer) || errors.As(err, &network) || errors.As(err, &errno) || errors.Is(err, context.Canceled)) {
+		return err
+	}
+	return unsound{err}
 }
 
 // open reads what is known of an entry, and finds its tree.
@@ -106,12 +136,13 @@ func open(image v1.Image) (rootcache.Entry, v1.Layer, error) {
 	return e, layer, err
 }
 
-// Push uploads an entry, unless there is one of its key.
-func (r *Repository) Push(ctx context.Context, e rootcache.Entry, from *rootcache.Cache) (err error) {
+// Push uploads an entry, unless there is one of its key that is not to be
+// replaced.
+func (r *Repository) Push(ctx context.Context, e rootcache.Entry, from *rootcache.Cache, replace bool) (err error) {
 	tag := r.tag(e.Digest)
-	if _, err := remote.Head(tag, registry.Remote(ctx)...); err == nil {
+	if _, err := remote.Head(tag, registry.Remote(ctx)...); err == nil && !replace {
 		return nil
-	} else if !isMissing(err) {
+	} else if err != nil && !isMissing(err) {
 		return err
 	}
 	image, discard, err := artifact(ctx, e, from)

@@ -107,9 +107,9 @@ func TestTwoRunnersShareATreeByARegistry(t *testing.T) {
 		t.Fatalf("an empty registry gives %v", err)
 	}
 	e := one.made(t, k)
-	must(t, repository.Push(t.Context(), e, one.Cache))
+	must(t, repository.Push(t.Context(), e, one.Cache, false))
 	before := uploads
-	must(t, repository.Push(t.Context(), e, one.Cache))
+	must(t, repository.Push(t.Context(), e, one.Cache, false))
 	if before == 0 || uploads != before {
 		t.Errorf("what is there was uploaded again: %d, then %d", before, uploads)
 	}
@@ -156,9 +156,10 @@ func TestWhatARegistryAltersIsNotKept(t *testing.T) {
 			repository, err := Open(ref, Options{})
 			must(t, err)
 			one, two, k := newRunner(t), newRunner(t), theKey(t)
-			must(t, repository.Push(t.Context(), one.made(t, k), one.Cache))
+			must(t, repository.Push(t.Context(), one.made(t, k), one.Cache, false))
 			meddling = true
-			if err := repository.Pull(t.Context(), k, two.Cache); err == nil || two.Has(k.Digest()) {
+			err = repository.Pull(t.Context(), k, two.Cache)
+			if err == nil || two.Has(k.Digest()) || what == "a blob" && !errors.Is(err, rootcache.ErrUnsound) {
 				t.Errorf("it is kept: %v", err)
 			}
 		})
@@ -173,8 +174,34 @@ func TestWhatARegistryAltersIsNotKept(t *testing.T) {
 		image, discard, err := artifact(t.Context(), e, one.Cache)
 		must(t, err)
 		must(t, errors.Join(put(t.Context(), repository, other, image), discard()))
-		if err := repository.Pull(t.Context(), other, two.Cache); err == nil || two.Has(k.Digest()) || two.Has(other.Digest()) {
+		if err := repository.Pull(t.Context(), other, two.Cache); !errors.Is(err, rootcache.ErrUnsound) || two.Has(k.Digest()) || two.Has(other.Digest()) {
 			t.Errorf("it is kept: %v", err)
+		}
+		// Who made the right one puts it in its place.
+		must(t, os.RemoveAll(filepath.Join(one.dir, "made")))
+		right := one.made(t, other)
+		must(t, repository.Push(t.Context(), right, one.Cache, false))
+		if err := repository.Pull(t.Context(), other, two.Cache); err == nil {
+			t.Error("what is there was replaced without being told so")
+		}
+		must(t, repository.Push(t.Context(), right, one.Cache, true))
+		must(t, repository.Pull(t.Context(), other, two.Cache))
+	})
+	t.Run("what it refuses to give may be sound", func(t *testing.T) {
+		refusing := false
+		repository, err := Open(serve(t, func(w http.ResponseWriter, r *http.Request, real http.Handler) {
+			if refusing && strings.Contains(r.URL.Path, "/blobs/") {
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
+			real.ServeHTTP(w, r)
+		}), Options{})
+		must(t, err)
+		one, two, k := newRunner(t), newRunner(t), theKey(t)
+		must(t, repository.Push(t.Context(), one.made(t, k), one.Cache, false))
+		refusing = true
+		if err := repository.Pull(t.Context(), k, two.Cache); err == nil || errors.Is(err, rootcache.ErrUnsound) || two.Has(k.Digest()) {
+			t.Errorf("%v", err)
 		}
 	})
 }

@@ -689,7 +689,11 @@ type Diagnostic struct {
 	// What is wrong, with the value.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	// What would do instead.
-	Hint          string `protobuf:"bytes,4,opt,name=hint,proto3" json:"hint,omitempty"`
+	Hint string `protobuf:"bytes,4,opt,name=hint,proto3" json:"hint,omitempty"`
+	// Of an error, what Bootstrap would fail with: FAILURE_CODE_HOST_NOT_READY
+	// when it is the host that lacks something. Anything else, and nothing, means
+	// that the request is wrong. Since 1.1.
+	Code          FailureCode `protobuf:"varint,5,opt,name=code,proto3,enum=nspawnbuild.bootstrap.v1.FailureCode" json:"code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -750,6 +754,13 @@ func (x *Diagnostic) GetHint() string {
 		return x.Hint
 	}
 	return ""
+}
+
+func (x *Diagnostic) GetCode() FailureCode {
+	if x != nil {
+		return x.Code
+	}
+	return FailureCode_FAILURE_CODE_UNSPECIFIED
 }
 
 type ValidateRequest struct {
@@ -1963,13 +1974,14 @@ const file_nspawnbuild_bootstrap_v1_bootstrap_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04help\x18\x02 \x01(\tR\x04help\x12\x18\n" +
 	"\achoices\x18\x03 \x03(\tR\achoices\x12#\n" +
-	"\rdefault_value\x18\x04 \x01(\tR\fdefaultValue\"\x90\x01\n" +
+	"\rdefault_value\x18\x04 \x01(\tR\fdefaultValue\"\xcb\x01\n" +
 	"\n" +
 	"Diagnostic\x12>\n" +
 	"\bseverity\x18\x01 \x01(\x0e2\".nspawnbuild.bootstrap.v1.SeverityR\bseverity\x12\x14\n" +
 	"\x05field\x18\x02 \x01(\tR\x05field\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x12\n" +
-	"\x04hint\x18\x04 \x01(\tR\x04hint\"N\n" +
+	"\x04hint\x18\x04 \x01(\tR\x04hint\x129\n" +
+	"\x04code\x18\x05 \x01(\x0e2%.nspawnbuild.bootstrap.v1.FailureCodeR\x04code\"N\n" +
 	"\x0fValidateRequest\x12;\n" +
 	"\arequest\x18\x01 \x01(\v2!.nspawnbuild.bootstrap.v1.RequestR\arequest\"\x99\x01\n" +
 	"\x10ValidateResponse\x12F\n" +
@@ -2125,41 +2137,42 @@ var file_nspawnbuild_bootstrap_v1_bootstrap_proto_depIdxs = []int32{
 	7,  // 4: nspawnbuild.bootstrap.v1.DescribeResponse.options:type_name -> nspawnbuild.bootstrap.v1.Option
 	29, // 5: nspawnbuild.bootstrap.v1.ToolNeed.packages:type_name -> nspawnbuild.bootstrap.v1.ToolNeed.PackagesEntry
 	0,  // 6: nspawnbuild.bootstrap.v1.Diagnostic.severity:type_name -> nspawnbuild.bootstrap.v1.Severity
-	2,  // 7: nspawnbuild.bootstrap.v1.ValidateRequest.request:type_name -> nspawnbuild.bootstrap.v1.Request
-	8,  // 8: nspawnbuild.bootstrap.v1.ValidateResponse.diagnostics:type_name -> nspawnbuild.bootstrap.v1.Diagnostic
-	2,  // 9: nspawnbuild.bootstrap.v1.ValidateResponse.resolved:type_name -> nspawnbuild.bootstrap.v1.Request
-	2,  // 10: nspawnbuild.bootstrap.v1.PlanRequest.request:type_name -> nspawnbuild.bootstrap.v1.Request
-	13, // 11: nspawnbuild.bootstrap.v1.PlanResponse.commands:type_name -> nspawnbuild.bootstrap.v1.Command
-	2,  // 12: nspawnbuild.bootstrap.v1.StateRequest.request:type_name -> nspawnbuild.bootstrap.v1.Request
-	30, // 13: nspawnbuild.bootstrap.v1.StateResponse.repository:type_name -> nspawnbuild.bootstrap.v1.StateResponse.RepositoryEntry
-	2,  // 14: nspawnbuild.bootstrap.v1.BootstrapRequest.request:type_name -> nspawnbuild.bootstrap.v1.Request
-	18, // 15: nspawnbuild.bootstrap.v1.BootstrapResponse.phase:type_name -> nspawnbuild.bootstrap.v1.Phase
-	19, // 16: nspawnbuild.bootstrap.v1.BootstrapResponse.progress:type_name -> nspawnbuild.bootstrap.v1.Progress
-	20, // 17: nspawnbuild.bootstrap.v1.BootstrapResponse.line:type_name -> nspawnbuild.bootstrap.v1.Line
-	21, // 18: nspawnbuild.bootstrap.v1.BootstrapResponse.warning:type_name -> nspawnbuild.bootstrap.v1.Warning
-	22, // 19: nspawnbuild.bootstrap.v1.BootstrapResponse.finished:type_name -> nspawnbuild.bootstrap.v1.Finished
-	25, // 20: nspawnbuild.bootstrap.v1.BootstrapResponse.failed:type_name -> nspawnbuild.bootstrap.v1.Failed
-	23, // 21: nspawnbuild.bootstrap.v1.Finished.facts:type_name -> nspawnbuild.bootstrap.v1.Facts
-	31, // 22: nspawnbuild.bootstrap.v1.Facts.os_release:type_name -> nspawnbuild.bootstrap.v1.Facts.OsReleaseEntry
-	24, // 23: nspawnbuild.bootstrap.v1.Facts.packages:type_name -> nspawnbuild.bootstrap.v1.Package
-	1,  // 24: nspawnbuild.bootstrap.v1.Failed.code:type_name -> nspawnbuild.bootstrap.v1.FailureCode
-	3,  // 25: nspawnbuild.bootstrap.v1.BootstrapService.Describe:input_type -> nspawnbuild.bootstrap.v1.DescribeRequest
-	9,  // 26: nspawnbuild.bootstrap.v1.BootstrapService.Validate:input_type -> nspawnbuild.bootstrap.v1.ValidateRequest
-	11, // 27: nspawnbuild.bootstrap.v1.BootstrapService.Plan:input_type -> nspawnbuild.bootstrap.v1.PlanRequest
-	14, // 28: nspawnbuild.bootstrap.v1.BootstrapService.State:input_type -> nspawnbuild.bootstrap.v1.StateRequest
-	16, // 29: nspawnbuild.bootstrap.v1.BootstrapService.Bootstrap:input_type -> nspawnbuild.bootstrap.v1.BootstrapRequest
-	26, // 30: nspawnbuild.bootstrap.v1.BootstrapService.Cancel:input_type -> nspawnbuild.bootstrap.v1.CancelRequest
-	4,  // 31: nspawnbuild.bootstrap.v1.BootstrapService.Describe:output_type -> nspawnbuild.bootstrap.v1.DescribeResponse
-	10, // 32: nspawnbuild.bootstrap.v1.BootstrapService.Validate:output_type -> nspawnbuild.bootstrap.v1.ValidateResponse
-	12, // 33: nspawnbuild.bootstrap.v1.BootstrapService.Plan:output_type -> nspawnbuild.bootstrap.v1.PlanResponse
-	15, // 34: nspawnbuild.bootstrap.v1.BootstrapService.State:output_type -> nspawnbuild.bootstrap.v1.StateResponse
-	17, // 35: nspawnbuild.bootstrap.v1.BootstrapService.Bootstrap:output_type -> nspawnbuild.bootstrap.v1.BootstrapResponse
-	27, // 36: nspawnbuild.bootstrap.v1.BootstrapService.Cancel:output_type -> nspawnbuild.bootstrap.v1.CancelResponse
-	31, // [31:37] is the sub-list for method output_type
-	25, // [25:31] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	1,  // 7: nspawnbuild.bootstrap.v1.Diagnostic.code:type_name -> nspawnbuild.bootstrap.v1.FailureCode
+	2,  // 8: nspawnbuild.bootstrap.v1.ValidateRequest.request:type_name -> nspawnbuild.bootstrap.v1.Request
+	8,  // 9: nspawnbuild.bootstrap.v1.ValidateResponse.diagnostics:type_name -> nspawnbuild.bootstrap.v1.Diagnostic
+	2,  // 10: nspawnbuild.bootstrap.v1.ValidateResponse.resolved:type_name -> nspawnbuild.bootstrap.v1.Request
+	2,  // 11: nspawnbuild.bootstrap.v1.PlanRequest.request:type_name -> nspawnbuild.bootstrap.v1.Request
+	13, // 12: nspawnbuild.bootstrap.v1.PlanResponse.commands:type_name -> nspawnbuild.bootstrap.v1.Command
+	2,  // 13: nspawnbuild.bootstrap.v1.StateRequest.request:type_name -> nspawnbuild.bootstrap.v1.Request
+	30, // 14: nspawnbuild.bootstrap.v1.StateResponse.repository:type_name -> nspawnbuild.bootstrap.v1.StateResponse.RepositoryEntry
+	2,  // 15: nspawnbuild.bootstrap.v1.BootstrapRequest.request:type_name -> nspawnbuild.bootstrap.v1.Request
+	18, // 16: nspawnbuild.bootstrap.v1.BootstrapResponse.phase:type_name -> nspawnbuild.bootstrap.v1.Phase
+	19, // 17: nspawnbuild.bootstrap.v1.BootstrapResponse.progress:type_name -> nspawnbuild.bootstrap.v1.Progress
+	20, // 18: nspawnbuild.bootstrap.v1.BootstrapResponse.line:type_name -> nspawnbuild.bootstrap.v1.Line
+	21, // 19: nspawnbuild.bootstrap.v1.BootstrapResponse.warning:type_name -> nspawnbuild.bootstrap.v1.Warning
+	22, // 20: nspawnbuild.bootstrap.v1.BootstrapResponse.finished:type_name -> nspawnbuild.bootstrap.v1.Finished
+	25, // 21: nspawnbuild.bootstrap.v1.BootstrapResponse.failed:type_name -> nspawnbuild.bootstrap.v1.Failed
+	23, // 22: nspawnbuild.bootstrap.v1.Finished.facts:type_name -> nspawnbuild.bootstrap.v1.Facts
+	31, // 23: nspawnbuild.bootstrap.v1.Facts.os_release:type_name -> nspawnbuild.bootstrap.v1.Facts.OsReleaseEntry
+	24, // 24: nspawnbuild.bootstrap.v1.Facts.packages:type_name -> nspawnbuild.bootstrap.v1.Package
+	1,  // 25: nspawnbuild.bootstrap.v1.Failed.code:type_name -> nspawnbuild.bootstrap.v1.FailureCode
+	3,  // 26: nspawnbuild.bootstrap.v1.BootstrapService.Describe:input_type -> nspawnbuild.bootstrap.v1.DescribeRequest
+	9,  // 27: nspawnbuild.bootstrap.v1.BootstrapService.Validate:input_type -> nspawnbuild.bootstrap.v1.ValidateRequest
+	11, // 28: nspawnbuild.bootstrap.v1.BootstrapService.Plan:input_type -> nspawnbuild.bootstrap.v1.PlanRequest
+	14, // 29: nspawnbuild.bootstrap.v1.BootstrapService.State:input_type -> nspawnbuild.bootstrap.v1.StateRequest
+	16, // 30: nspawnbuild.bootstrap.v1.BootstrapService.Bootstrap:input_type -> nspawnbuild.bootstrap.v1.BootstrapRequest
+	26, // 31: nspawnbuild.bootstrap.v1.BootstrapService.Cancel:input_type -> nspawnbuild.bootstrap.v1.CancelRequest
+	4,  // 32: nspawnbuild.bootstrap.v1.BootstrapService.Describe:output_type -> nspawnbuild.bootstrap.v1.DescribeResponse
+	10, // 33: nspawnbuild.bootstrap.v1.BootstrapService.Validate:output_type -> nspawnbuild.bootstrap.v1.ValidateResponse
+	12, // 34: nspawnbuild.bootstrap.v1.BootstrapService.Plan:output_type -> nspawnbuild.bootstrap.v1.PlanResponse
+	15, // 35: nspawnbuild.bootstrap.v1.BootstrapService.State:output_type -> nspawnbuild.bootstrap.v1.StateResponse
+	17, // 36: nspawnbuild.bootstrap.v1.BootstrapService.Bootstrap:output_type -> nspawnbuild.bootstrap.v1.BootstrapResponse
+	27, // 37: nspawnbuild.bootstrap.v1.BootstrapService.Cancel:output_type -> nspawnbuild.bootstrap.v1.CancelResponse
+	32, // [32:38] is the sub-list for method output_type
+	26, // [26:32] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_nspawnbuild_bootstrap_v1_bootstrap_proto_init() }
