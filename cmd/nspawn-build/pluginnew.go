@@ -52,7 +52,7 @@ func (a *app) pluginNew(ctx *cli.Context) error {
 	return a.result(ctx, result, func() {
 		a.printf("%s is made: a plugin that unpacks a root file system\n", dir)
 		a.printf("  build it   cd %s && go mod tidy && make build\n", dir)
-		a.printf("  try it     sudo make check\n")
+		a.printf("  try it     make check\n")
 		a.printf("  go on      README.md says what to change\n")
 	})
 }
