@@ -65,7 +65,8 @@ func (a *app) pluginCheck(ctx *cli.Context) error {
 		return err
 	}
 	h := a.plugins()
-	if h.Trial, err = filepath.Abs(ctx.Args().First()); err != nil {
+	path, err := filepath.Abs(ctx.Args().First())
+	if err != nil {
 		return err
 	}
 	h.Silence = ctx.Duration("silence")
@@ -73,7 +74,7 @@ func (a *app) pluginCheck(ctx *cli.Context) error {
 	if err != nil {
 		return &usageError{"directory: " + err.Error(), "name a directory with room for a tree"}
 	}
-	report, err := a.tried(ctx, h, place, c)
+	report, err := a.tried(ctx, h, path, place, c)
 	if err = errors.Join(err, plugincheck.Remove(context.WithoutCancel(ctx.Context), place)); err != nil {
 		return err
 	}
@@ -118,12 +119,12 @@ func checked(ctx *cli.Context) (conformance.Config, error) {
 }
 
 // tried runs the rules over the plugin that is on trial.
-func (a *app) tried(ctx *cli.Context, h *pluginhost.Host, place string, c conformance.Config) (conformance.Report, error) {
-	subject, err := plugincheck.New(h, place)
+func (a *app) tried(ctx *cli.Context, h *pluginhost.Host, path, place string, c conformance.Config) (conformance.Report, error) {
+	subject, err := plugincheck.New(h, path, developer(), place)
 	if err != nil {
 		return conformance.Report{}, err
 	}
-	a.log.Warnf("%s is run as root, and nothing vouches for it: sha256 %s", h.Trial, subject.SHA256())
+	a.log.Warnf("%s is run as root, and nothing vouches for it: sha256 %s", path, subject.SHA256())
 	c.Subject = subject
 	if ctx.Bool("boot") {
 		c.Boot = plugincheck.Booter(place, machines.RuntimeDir)

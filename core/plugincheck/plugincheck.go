@@ -30,11 +30,17 @@ type Subject struct {
 
 var _ conformance.Subject = (*Subject)(nil)
 
-// New makes a Subject of the plugin that is on trial with a host. The error is a
-// *pluginhost.RefusedError when its file is one that is not run. place is the
-// directory in which jobs get theirs.
-func New(h *pluginhost.Host, place string) (*Subject, error) {
-	l, err := h.TrialListing()
+// New makes a Subject of a program, for which nothing vouches, and which nobody
+// but root and owner can write to. It becomes the one plugin of h. The error is
+// a *pluginhost.RefusedError when it is not run. place is the directory in which
+// jobs get theirs.
+func New(h *pluginhost.Host, path string, owner uint32, place string) (*Subject, error) {
+	trial, err := pluginhost.OnTrial(path, owner)
+	if err != nil {
+		return nil, err
+	}
+	h.Directories, h.Dev = nil, []pluginhost.DevPlugin{trial}
+	l, err := h.DevListing()
 	if err != nil {
 		return nil, err
 	}

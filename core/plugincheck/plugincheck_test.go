@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 // onTrial is a host that tries the test binary under another name.
-func onTrial(t *testing.T, name string) (h *pluginhost.Host, place string) {
+func onTrial(t *testing.T, name string) (h *pluginhost.Host, path, place string) {
 	t.Helper()
 	sdktest.AsRoot(t)
 	dir, err := os.MkdirTemp("", "nbcheck")
@@ -44,21 +44,22 @@ func onTrial(t *testing.T, name string) (h *pluginhost.Host, place string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h = &pluginhost.Host{Trial: filepath.Join(dir, name), RuntimeDir: filepath.Join(dir, "run"), Self: os.Args[0]}
-	if err := os.WriteFile(h.Trial, content, 0o755); err != nil {
+	h = &pluginhost.Host{RuntimeDir: filepath.Join(dir, "run"), Self: os.Args[0]}
+	path = filepath.Join(dir, name)
+	if err := os.WriteFile(path, content, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	place = filepath.Join(dir, "jobs")
 	if err := os.Mkdir(place, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return h, place
+	return h, path, place
 }
 
 func try(t *testing.T, mode string) conformance.Report {
 	t.Helper()
-	h, place := onTrial(t, sdk.BinaryPrefix+mode)
-	subject, err := plugincheck.New(h, place)
+	h, path, place := onTrial(t, sdk.BinaryPrefix+mode)
+	subject, err := plugincheck.New(h, path, 0, place)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,11 +111,11 @@ func TestAFileThatIsNoPluginIsNotRun(t *testing.T) {
 		if strings.Contains(name, "name") {
 			file = "plugin"
 		}
-		h, place := onTrial(t, file)
-		if err := spoil(h.Trial); err != nil {
+		h, path, place := onTrial(t, file)
+		if err := spoil(path); err != nil {
 			t.Fatal(err)
 		}
-		_, err := plugincheck.New(h, place)
+		_, err := plugincheck.New(h, path, 0, place)
 		var refused *pluginhost.RefusedError
 		if !errors.As(err, &refused) || !strings.Contains(err.Error(), name) || refused.Hint == "" {
 			t.Errorf("%s: got %v", name, err)

@@ -50,20 +50,17 @@ func (h *Host) Start(ctx context.Context, l Listing, grants Grants) (*Session, e
 	return h.start(ctx, l, grants, nil)
 }
 
-func (h *Host) start(ctx context.Context, l Listing, grants Grants, wire wire) (_ *Session, err error) {
+func (h *Host) start(ctx context.Context, l Listing, grants Grants, wire wire) (*Session, error) {
 	if l.Err != nil {
 		return nil, l.Err
 	}
-	if os.Geteuid() != 0 {
-		return nil, &sdk.Failure{
-			Code: sdk.CodeHostNotReady, Message: "plugins are run as root, in namespaces of their own",
-			Hint: "run nspawn-build as root",
-		}
+	if err := asRoot(); err != nil {
+		return nil, err
 	}
 	if err := grants.check(); err != nil {
 		return nil, err
 	}
-	b, err := h.verify(l.Path)
+	b, err := h.open(l)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +68,11 @@ func (h *Host) start(ctx context.Context, l Listing, grants Grants, wire wire) (
 	if l.SHA256 != "" && b.sum != l.SHA256 {
 		return nil, &RefusedError{Path: l.Path, Reason: "it was replaced since it was listed", Hint: "try again"}
 	}
+	return h.begin(ctx, l, b, grants, wire)
+}
+
+// begin starts a program that is vouched for.
+func (h *Host) begin(ctx context.Context, l Listing, b *binary, grants Grants, wire wire) (_ *Session, err error) {
 	q, err := takeQuarters(h.RuntimeDir)
 	if err != nil {
 		return nil, err
@@ -86,6 +88,16 @@ func (h *Host) start(ctx context.Context, l Listing, grants Grants, wire wire) (
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+func asRoot() error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	return &sdk.Failure{
+		Code: sdk.CodeHostNotReady, Message: "plugins are run as root, in namespaces of their own",
+		Hint: "run nspawn-build as root",
+	}
 }
 
 // config is what go-plugin is told.

@@ -14,38 +14,24 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
-// TrialListing is the plugin that is on trial. An error says what keeps its file
-// from being one.
-func (h *Host) TrialListing() (Listing, error) {
-	name, ok := pluginName(filepath.Base(h.Trial))
+// OnTrial is the program at path as a plugin that is being worked on, under the
+// name that its file gives it.
+func OnTrial(path string, owner uint32) (DevPlugin, error) {
+	name, ok := NameOf(filepath.Base(path))
 	if !ok {
-		return Listing{}, &RefusedError{
-			Path: h.Trial, Reason: "its name is not that of a plugin",
+		return DevPlugin{}, &RefusedError{
+			Path: path, Reason: "its name is not that of a plugin",
 			Hint: "call it " + sdk.BinaryPrefix + "NAME, in lower case",
 		}
 	}
-	b, err := h.verify(h.Trial)
-	if err != nil {
-		return Listing{}, err
-	}
-	defer b.close()
-	return Listing{Name: name, Path: h.Trial, SHA256: b.sum}, nil
+	return DevPlugin{Name: name, Path: path, Owner: owner}, nil
 }
 
-// unlocked takes a file as it is: who may write to it was looked at.
-func (h *Host) unlocked(f *os.File, path string) (*binary, error) {
-	now, err := stampOf(f)
-	if err != nil {
-		return nil, err
-	}
-	sum, err := h.sum(f, now)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if err := rightMachine(f, path); err != nil {
-		return nil, err
-	}
-	return &binary{file: f, sum: sum, stamp: now}, nil
+// DevListing is the one plugin that is being worked on. An error says what keeps
+// its file from being run.
+func (h *Host) DevListing() (Listing, error) {
+	l := h.devListings()[0]
+	return l, l.Err
 }
 
 // StartWired is Start with all that passes between the two going through wire.

@@ -18,6 +18,8 @@ import (
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
+
+	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
 //go:embed template
@@ -97,7 +99,7 @@ func (p *Plugin) check() error {
 const sdkModule = "github.com/nspawn-build/nspawn-build"
 
 // Binary is the name of the plugin's file.
-func (p *Plugin) Binary() string { return "nspawn-build-plugin-" + p.Name }
+func (p *Plugin) Binary() string { return sdk.BinaryPrefix + p.Name }
 
 // Write makes the directory, which must not exist, with the repository in it,
 // and returns the names of its files. What it cannot finish it removes.
