@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nspawn-build/nspawn-build/integration/testhost"
 )
@@ -46,7 +47,7 @@ func TestTheTutorialIsTrue(t *testing.T) {
 	goEnvironment(t, h)
 	before := h.Calm(t)
 	h.WriteFile(t, "/home/dev/tutorial", script, "0644")
-	r := h.Run(t, "su", "-", "dev", "-c", "exec bash ~/tutorial")
+	r := h.RunCommand(t, testhost.Command{Args: []string{"su", "-", "dev", "-c", "exec bash ~/tutorial"}, Timeout: 20 * time.Minute})
 	want(t, exitDone, r)
 	for _, words := range []string{"my-linux 0.1.0", "\nmycontainer\n", "My Linux", " 0 broken"} {
 		if !strings.Contains(r.Stdout, words) {
