@@ -187,7 +187,7 @@ func (s *signer) spoilRPMs(ctx context.Context, dir string, f Flaw) error {
 	var files []string
 	switch f {
 	case StaleDatabase:
-		return move(victim, "-1.fc", "-2.fc")
+		return move(victim, "-1.", "-2.")
 	case TamperedDatabase:
 		list, err := one(filepath.Join(dir, "repodata/*-primary.xml.*"))
 		if err != nil {

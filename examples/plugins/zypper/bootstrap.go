@@ -98,6 +98,9 @@ func (r *run) fill(ctx context.Context, mounts *target.Mounts) ([]sdk.Package, e
 	if err := r.tool(ctx, r.zypper("refresh"), nil); err != nil {
 		return nil, err
 	}
+	if err := r.checkIndexes(); err != nil {
+		return nil, err
+	}
 	r.report.Phase("download")
 	if err := r.tool(ctx, r.install("--download-only"), r.count(downloading)); err != nil {
 		return nil, err
@@ -111,6 +114,20 @@ func (r *run) fill(ctx context.Context, mounts *target.Mounts) ([]sdk.Package, e
 		cache.keep(packages)
 	}
 	return packages, err
+}
+
+// checkIndexes makes sure that every mirror has an index, which zypper has then
+// verified: a directory of packages without one is a repository to it as well.
+func (r *run) checkIndexes() error {
+	for i, mirror := range r.Mirrors {
+		if _, err := os.Lstat(r.inWork("cache/raw/" + repositoryID(i) + "/repodata/repomd.xml")); err != nil {
+			return &sdk.Failure{
+				Code: sdk.CodeMirror, Message: sdk.Quoted(mirror) + " lacks repodata/repomd.xml",
+				Hint: "check --release and --mirror", Err: err,
+			}
+		}
+	}
+	return nil
 }
 
 // The exit statuses of zypper that say that all is done (zypper(8)): reboot, or

@@ -66,7 +66,8 @@ func repository(i int, url string) string {
 // environment keeps the host's configuration of zypper and rpm out.
 func (j *job) environment() []string {
 	return []string{
-		"LC_ALL=C.UTF-8", "HOME=" + j.inWork("home"), "XDG_CONFIG_HOME=" + j.inWork("home/.config"), "TMPDIR=" + j.WorkDirectory,
+		"LC_ALL=C.UTF-8", "HOME=" + j.inWork("home"), "XDG_CONFIG_HOME=" + j.inWork("home/.config"),
+		"TMPDIR=" + j.WorkDirectory, "ZYPPTMPDIR=" + j.WorkDirectory,
 		"ZYPP_CONF=" + j.inWork("zypp.conf"), "ZYPP_LOGFILE=" + j.inWork("zypper.log"),
 	}
 }

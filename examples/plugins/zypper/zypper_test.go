@@ -137,8 +137,8 @@ func TestAKeyThatHasExpiredIsNotTrusted(t *testing.T) {
 func TestProgressIsReadOffWhatZypperPrints(t *testing.T) {
 	for line, want := range map[string]sdk.Progress{
 		"Retrieving package bash-5.2.37-1.x86_64 (17/138), 659.8 KiB (  1.3 MiB unpacked)": {Done: 17, Total: 138, Unit: "packages", Item: "bash-5.2.37-1.x86_64"},
-		"Retrieving: bash-5.2.37-1.x86_64 (mirror-1) (17/138), 659.8 KiB":                   {Done: 17, Total: 138, Unit: "packages", Item: "bash-5.2.37-1.x86_64"},
-		"( 32/138) Installing: nano-8.4-1.x86_64 [............done]":                        {Done: 32, Total: 138, Unit: "packages", Item: "nano-8.4-1.x86_64"},
+		"Retrieving: bash-5.2.37-1.x86_64 (mirror-1) (17/138), 659.8 KiB":                  {Done: 17, Total: 138, Unit: "packages", Item: "bash-5.2.37-1.x86_64"},
+		"( 32/138) Installing: nano-8.4-1.x86_64 [............done]":                       {Done: 32, Total: 138, Unit: "packages", Item: "nano-8.4-1.x86_64"},
 	} {
 		var recorder sdktest.Recorder
 		r := &run{report: &recorder}
