@@ -33,7 +33,7 @@ var architectures = []string{"x86_64", "aarch64"}
 var tools = []sdk.ToolNeed{
 	{
 		AnyOf: []string{"zypper"}, Purpose: "installs openSUSE into a directory",
-		Packages: map[string]string{sdk.FamilyDebian: "zypper", sdk.FamilyArch: "zypper", sdk.FamilyFedora: "zypper"},
+		Packages: map[string]string{sdk.FamilyDebian: "zypper", sdk.FamilyFedora: "zypper"},
 	},
 	{
 		AnyOf: []string{"rpm"}, Purpose: "takes the keys, and tells what is installed",

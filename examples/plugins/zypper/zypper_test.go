@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -160,5 +161,27 @@ func TestPackagesAreReadOffTheDatabase(t *testing.T) {
 	}
 	if _, ok := parsePackage("gpg-pubkey|0:1-2|(none)|(none)|pubkey"); ok {
 		t.Error("a key is a package")
+	}
+}
+
+// TestNothingButThePublicSDKIsImported makes it an example of what a stranger
+// can do.
+func TestNothingButThePublicSDKIsImported(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const house = "github.com/nspawn-build/nspawn-build/"
+	sdk := 0
+	for name := range strings.Lines(string(out)) {
+		switch name = strings.TrimSpace(name); {
+		case strings.HasPrefix(name, house+"core/sdk"):
+			sdk++
+		case strings.HasPrefix(name, house) && name != house+"examples/plugins/zypper":
+			t.Errorf("it imports %s", name)
+		}
+	}
+	if sdk == 0 {
+		t.Error("it does not import the SDK")
 	}
 }
