@@ -101,6 +101,10 @@ func TestAMachineIsMade(t *testing.T) {
 		t.Errorf("the cache has %d packages of %d, %v", len(kept), len(facts.Packages), err)
 	}
 	checkTree(t, req, facts)
+	state, err := sdktest.Start(t, plugin{sdk.ThisHost()}).State(context.Background(), req)
+	if err != nil || !strings.HasPrefix(state.Engine, "zypper 1.") || !strings.HasPrefix(state.Repository["mirror-1"], "sha256:") {
+		t.Errorf("the state is %+v, %v", state, err)
+	}
 }
 
 // checkTree checks what the tree has to be, by other means than the plugin's.

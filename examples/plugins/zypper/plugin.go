@@ -88,5 +88,10 @@ func (p plugin) State(ctx context.Context, req sdk.Request) (sdk.State, error) {
 	if err != nil {
 		return sdk.State{}, err
 	}
-	return sdk.State{Engine: "zypper", Repository: holds}, nil
+	engine := ""
+	ask := sdk.Command{Argv: []string{"zypper", "--version"}, OnLine: func(line string) { engine = line }}
+	if err := ask.Run(ctx); err != nil {
+		return sdk.State{}, err
+	}
+	return sdk.State{Engine: engine, Repository: holds}, nil
 }

@@ -51,7 +51,7 @@ func (j *job) files() map[string]string {
 		"home/.config/rpm/macros": "%_dbpath " + database + "\n",
 	}
 	for i, url := range j.urls {
-		files["repos/"+repositoryID(i)+".repo"] = repository(i, url)
+		files["repos/"+repositoryID(i)+".repo"] = repository(i, url) + "keeppackages=1\n"
 	}
 	return files
 }
@@ -59,7 +59,7 @@ func (j *job) files() map[string]string {
 // repository is the file of one. Its index has to be signed with a key that is
 // trusted, and tells the digest of every package.
 func repository(i int, url string) string {
-	return fmt.Sprintf("[%s]\nname=%[1]s\nbaseurl=%s\ntype=rpm-md\nenabled=1\nautorefresh=1\npriority=%d\ngpgcheck=1\nrepo_gpgcheck=1\nkeeppackages=1\n",
+	return fmt.Sprintf("[%s]\nname=%[1]s\nbaseurl=%s\ntype=rpm-md\nenabled=1\nautorefresh=1\npriority=%d\ngpgcheck=1\nrepo_gpgcheck=1\n",
 		repositoryID(i), url, 90+i)
 }
 
