@@ -17,7 +17,7 @@ import (
 
 const pluginsOnHost = "/usr/local/lib/nspawn-build/plugins/"
 
-// others is a host of the kind that these plugins of no core team run on.
+// others are the packages of a Debian that the plugins of examples/plugins need.
 var others = []string{"zypper", "rpm", "zstd", "python3", "python3-grpcio", "python3-protobuf", "python3-cryptography"}
 
 // installExamples installs the plugins of examples/plugins on a host: one is

@@ -74,7 +74,7 @@ var mirrorForm = regexp.MustCompile(`^(?:https?://[A-Za-z0-9.:\[\]-]+(?:/|$)|fil
 // plugin knows none itself.
 func (j *job) resolveMirrors(d distro, found *sdk.Findings) {
 	if len(j.Mirrors) == 0 {
-		found.Refuse("mirrors", "this plugin knows no mirror of "+d.title, "name one you trust to be near: --mirror '"+d.example+"'")
+		found.Refuse("mirrors", "this plugin knows no mirror of "+d.title, "name one: --mirror '"+d.example+"'")
 	}
 	variables := []string{"$basearch", j.Architecture, "${basearch}", j.Architecture}
 	if j.Release != rolling { // whose $releasever is the day that it was made
