@@ -67,6 +67,14 @@ func TestPluginsOfOthersMakeMachines(t *testing.T) {
 	openSUSE := []string{"nspawn-build", "--distro", "opensuse-tumbleweed", "--mirror", "http://opensuse.test/tumbleweed/repo/oss", "--keyring", key}
 	fromTarball := []string{"nspawn-build", "--distro", "tarball", "--mirror", "file://" + onHost, "--option", "sha256=" + digest}
 
+	t.Run("both pass the check", func(t *testing.T) {
+		for name, args := range map[string][]string{"zypper": openSUSE, "tarball": fromTarball} {
+			r := h.Run(t, append(append([]string{"nspawn-build", "plugin", "check", "--boot"}, args[1:]...), pluginsOnHost+sdk.BinaryPrefix+name)...)
+			if r.Exit != exitDone || !strings.Contains(r.Stdout, " rules kept, 0 broken, 0 skipped\n") {
+				t.Errorf("%s: %s", name, r)
+			}
+		}
+	})
 	t.Run("openSUSE", func(t *testing.T) {
 		m := create(t, h, append(openSUSE, "suse")...)
 		checkMachine(t, h, m)
