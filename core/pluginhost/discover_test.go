@@ -96,18 +96,18 @@ func TestAPluginThatIsNotLockedIsMentionedWhenItsDistroIsAskedFor(t *testing.T) 
 func TestTheLockFileSaysWhatThePluginSays(t *testing.T) {
 	path := install(t)
 	dir := filepath.Dir(path)
-	read := func() lockFile {
+	read := func() Lock {
 		t.Helper()
 		content, err := os.ReadFile(filepath.Join(dir, lockName)) //nolint:gosec // a test's own
 		must(t, err)
-		var lock lockFile
+		var lock Lock
 		must(t, json.Unmarshal(content, &lock))
 		return lock
 	}
 	lock := read()
 	entry := lock.Plugins["good"]
 	entry.SHA256 = ""
-	want := lockEntry{Path: filepath.Base(path), Version: "1.0.0", Distros: []string{"good-os"}}
+	want := Entry{Path: filepath.Base(path), Version: "1.0.0", Distros: []string{"good-os"}}
 	if diff := cmp.Diff(want, entry); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -32,6 +32,9 @@ type Host struct {
 	// Lock is the path of the plugins.lock of all Directories. Empty means
 	// that each has its own, the file "plugins.lock" in it.
 	Lock string
+	// Dev are programs that are run as plugins though nothing vouches for them:
+	// see DevPlugin.
+	Dev []DevPlugin
 	// RuntimeDir is where each session has its sockets: /run/nspawn-build.
 	RuntimeDir string
 	// Log receives what plugins print, at level debug.
@@ -65,8 +68,13 @@ type Listing struct {
 	Description sdk.Description `json:"description"`
 	// Err is why the plugin is not used; nil when it is.
 	Err error `json:"-"`
+	// Dev says that it is one of Host.Dev.
+	Dev bool `json:"dev,omitempty"`
+	// Pin is where it was installed from.
+	Pin Pin `json:"pin,omitzero"`
 
 	distros []string // as plugins.lock has them; nil when it does not
+	takes   []string
 }
 
 // Grants are the directories that a plugin may write to. All are absolute; an

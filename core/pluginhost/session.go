@@ -42,20 +42,17 @@ var _ sdk.Stater = (*Session)(nil)
 // Start starts the plugin of a listing. It may write to the directories of
 // grants: give those of a Request for its Bootstrap, and none for the calls
 // that have no effects. The caller closes the session.
-func (h *Host) Start(ctx context.Context, l Listing, grants Grants) (_ *Session, err error) {
+func (h *Host) Start(ctx context.Context, l Listing, grants Grants) (*Session, error) {
 	if l.Err != nil {
 		return nil, l.Err
 	}
-	if os.Geteuid() != 0 {
-		return nil, &sdk.Failure{
-			Code: sdk.CodeHostNotReady, Message: "plugins are run as root, in namespaces of their own",
-			Hint: "run nspawn-build as root",
-		}
+	if err := asRoot(); err != nil {
+		return nil, err
 	}
 	if err := grants.check(); err != nil {
 		return nil, err
 	}
-	b, err := h.verify(l.Path)
+	b, err := h.open(l)
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +60,11 @@ func (h *Host) Start(ctx context.Context, l Listing, grants Grants) (_ *Session,
 	if l.SHA256 != "" && b.sum != l.SHA256 {
 		return nil, &RefusedError{Path: l.Path, Reason: "it was replaced since it was listed", Hint: "try again"}
 	}
+	return h.begin(ctx, l, b, grants)
+}
+
+// begin starts a program that is vouched for.
+func (h *Host) begin(ctx context.Context, l Listing, b *binary, grants Grants) (_ *Session, err error) {
 	q, err := takeQuarters(h.RuntimeDir)
 	if err != nil {
 		return nil, err
@@ -78,6 +80,16 @@ func (h *Host) Start(ctx context.Context, l Listing, grants Grants) (_ *Session,
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+func asRoot() error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	return &sdk.Failure{
+		Code: sdk.CodeHostNotReady, Message: "plugins are run as root, in namespaces of their own",
+		Hint: "run nspawn-build as root",
+	}
 }
 
 // config is what go-plugin is told.
