@@ -78,7 +78,7 @@ install: build ## install below PREFIX (/usr/local) and DESTDIR
 	install -d -m 0755 $(INSTALLED)/bin $(INSTALLED)/lib/nspawn-build/plugins
 	install -m 0755 $(BIN)/nspawn-build $(INSTALLED)/bin/
 	install -m 0755 $(PLUGIN_FILES:%=$(BIN)/plugins/%) $(INSTALLED)/lib/nspawn-build/plugins/
-	umask 022; $(BIN)/nspawn-build plugin-lock $(INSTALLED)/lib/nspawn-build/plugins
+	umask 022; $(BIN)/nspawn-build plugin-lock $(INSTALLED)/lib/nspawn-build/plugins $(INSTALLED)/lib/nspawn-build/plugins/plugins.lock $(PLUGINS)
 	umask 022; for f in $(ASIDE:%=$(DESTDIR)%); do mkdir -p "$${f%/*}"; done
 	umask 022; for u in $(UNITS); do sed 's,@BINDIR@,$(PREFIX)/bin,' "packaging/systemd/$$u" >"$(DESTDIR)$(UNITDIR)/$$u"; done
 	umask 022; $(BIN)/nspawn-build man >$(DESTDIR)$(MANDIR)/man8/nspawn-build.8
@@ -86,10 +86,13 @@ install: build ## install below PREFIX (/usr/local) and DESTDIR
 	umask 022; $(BIN)/nspawn-build completion zsh >$(DESTDIR)$(ZSHDIR)/_nspawn-build
 	umask 022; $(BIN)/nspawn-build completion fish >$(DESTDIR)$(FISHDIR)/nspawn-build.fish
 
+# What plugin install brought stays, and so does what vouches for it.
 .PHONY: uninstall
 uninstall: ## remove what install put there; machines stay
 	rm -f $(INSTALLED)/bin/nspawn-build $(PLUGIN_FILES:%=$(INSTALLED)/lib/nspawn-build/plugins/%)
-	rm -f $(INSTALLED)/lib/nspawn-build/plugins/plugins.lock $(ASIDE:%=$(DESTDIR)%)
+	rm -f $(ASIDE:%=$(DESTDIR)%)
+	ls $(INSTALLED)/lib/nspawn-build/plugins/nspawn-build-plugin-* >/dev/null 2>&1 || \
+		rm -f $(INSTALLED)/lib/nspawn-build/plugins/plugins.lock
 	if [ -d $(INSTALLED)/lib/nspawn-build ]; then \
 		rmdir --ignore-fail-on-non-empty $(INSTALLED)/lib/nspawn-build/plugins $(INSTALLED)/lib/nspawn-build; fi
 

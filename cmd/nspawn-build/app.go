@@ -29,6 +29,7 @@ type app struct {
 	log      *logrus.Logger
 	config   config
 	progress *progress
+	dev      []pluginhost.DevPlugin
 	line     []string // the command line, in the flag parser's order
 }
 
@@ -121,6 +122,9 @@ func (a *app) complete(c *cli.Command) {
 			return err
 		}
 		if err := a.setLog(ctx); err != nil {
+			return err
+		}
+		if err := a.readDevPlugins(ctx); err != nil {
 			return err
 		}
 		defer a.progress.close()
@@ -219,7 +223,7 @@ func needRoot() error {
 
 func (a *app) plugins() *pluginhost.Host {
 	return &pluginhost.Host{
-		Directories: pluginhost.DefaultDirectories(), RuntimeDir: machines.RuntimeDir, Log: logrus.NewEntry(a.log),
+		Directories: pluginhost.DefaultDirectories(), RuntimeDir: machines.RuntimeDir, Log: logrus.NewEntry(a.log), Dev: a.dev,
 	}
 }
 

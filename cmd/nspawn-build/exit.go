@@ -94,7 +94,7 @@ func judgeKind(ctx context.Context, err error) verdict {
 		return verdict{exitInterrupted, noHint}
 	}
 	for _, row := range []func(error) (verdict, bool){
-		judgeInput, judgeImage, judgeMatrix, judgeState, judgeHost, judgeReadiness, judgeStage, judgeVerify,
+		judgeInput, judgePlugin, judgeImage, judgeMatrix, judgeState, judgeHost, judgeReadiness, judgeStage, judgeVerify,
 	} {
 		if v, ok := row(err); ok {
 			return v

@@ -64,7 +64,11 @@ func (h *House) Ask(ctx context.Context, s spec.Spec, more Beyond) (_ Asked, err
 	origin := &stages.FromPlugin{
 		Request: answer.Resolved, Cache: filepath.Join(PackagesDir, listing.Name), Tell: h.Tell,
 	}
-	cached, after, err := h.Caching.Of(ctx, session, listing.Name, listing.SHA256, origin)
+	caching := h.Caching
+	if listing.Dev {
+		caching.Cache = nil // what it makes is for now, and not for later runs
+	}
+	cached, after, err := caching.Of(ctx, session, listing.Name, listing.SHA256, origin)
 	if err != nil {
 		return Asked{}, err
 	}

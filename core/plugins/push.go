@@ -38,7 +38,7 @@ func (s *Store) Push(ctx context.Context, programs []Program, to string) (string
 	}
 	tag, ok := src.ref.(name.Tag)
 	if !ok {
-		return "", unfit("name a repository and a tag: oci://registry.example.org/plugins/zypper:1.2", "target: %q is not a tag in a registry", to)
+		return "", unfit("name a repository and a tag: oci://registry.example.org/plugins/zypper:1.2", "ref: %q is not a tag in a registry", to)
 	}
 	if len(programs) == 0 {
 		return "", unfit("name a plugin's program", "there is nothing to push")
