@@ -29,6 +29,17 @@ func (h *Host) List(ctx context.Context) ([]Listing, error) {
 // Examine verifies every plugin that is there, and starts none.
 func (h *Host) Examine() ([]Listing, error) { return h.find() }
 
+// Claims returns every plugin that is there, each with its distros. A plugin is
+// started only where the lock does not say which these are.
+func (h *Host) Claims(ctx context.Context) ([]Listing, error) {
+	found, err := h.find()
+	if err != nil {
+		return nil, err
+	}
+	h.describe(ctx, found, func(l *Listing) bool { return l.distros == nil })
+	return found, ctx.Err()
+}
+
 // Distros are those that the plugin itself says that it makes, or, where it
 // could not be asked, that it said when it was installed.
 func (l Listing) Distros() []string { return slices.Clone(l.distros) }

@@ -75,7 +75,7 @@ func (s *Store) pulled(src source, options []remote.Option, p *patience) (*candi
 		}
 		p.touch()
 	}
-	layer, err := program(src, one)
+	layer, err := programLayer(src, one)
 	if err != nil {
 		return nil, err
 	}
@@ -137,8 +137,8 @@ func notPlugin(src source, is string) error {
 	return unfit("name the artifact of a plugin", "%s is not a plugin: it is of type %q", src.text, sdk.Clean(is, 128))
 }
 
-// program finds the one layer of a manifest.
-func program(src source, d *remote.Descriptor) (v1.Descriptor, error) {
+// programLayer finds the one layer of a manifest.
+func programLayer(src source, d *remote.Descriptor) (v1.Descriptor, error) {
 	if d.MediaType != types.OCIManifestSchema1 {
 		return v1.Descriptor{}, notPlugin(src, string(d.MediaType))
 	}
@@ -214,7 +214,7 @@ func explain(p *patience, src source, err error) error {
 		}
 		return &Error{Kind: Unreachable, Problem: "fetching " + src.text, Advice: hint, Err: errors.New(sdk.Clean(answer.Error(), 256))}
 	}
-	return &Error{Kind: Unreachable, Problem: "fetching " + src.text, Advice: "is the registry reached, and is it well?", Err: err}
+	return &Error{Kind: Unreachable, Problem: "fetching " + src.text, Advice: "is the registry reached, and is it well?", Err: errors.New(sdk.Clean(err.Error(), 512))}
 }
 
 // patience ends a fetch when nothing has come for a while, or when all of it

@@ -86,7 +86,7 @@ func (s *Store) put(ctx context.Context, c *candidate, w Wanted) (_ Installed, e
 		return Installed{}, err
 	}
 	defer release()
-	lock, err := s.settled()
+	lock, open, err := s.settled()
 	if err != nil {
 		return Installed{}, err
 	}
@@ -114,7 +114,7 @@ func (s *Store) put(ctx context.Context, c *candidate, w Wanted) (_ Installed, e
 		Name: c.name, Path: s.path(c.name), Version: fresh.Version, SHA256: c.sum, Source: c.source, Digest: c.digest,
 		Signer: FingerprintOf(fresh.Key), Distros: fresh.Distros, Instead: won.notes, Unchecked: c.signature != nil && w.Key == nil,
 	}
-	if listed && same(old, fresh) && s.intact(old) {
+	if listed && !open && same(old, fresh) && s.intact(old) {
 		return done, nil
 	}
 	done.Changed = true
@@ -240,7 +240,7 @@ type won struct {
 // conflicts finds what other plugins have that a new one would have too, and
 // refuses that unless it is to have it. What it has already it keeps.
 func (s *Store) conflicts(ctx context.Context, c *candidate, replace bool, old pluginhost.Entry) (won, error) {
-	found, err := s.Host.List(ctx)
+	found, err := s.Host.Claims(ctx)
 	if err != nil {
 		return won{}, err
 	}

@@ -157,6 +157,9 @@ func (s *Store) examine(ctx context.Context, w Wanted) (*candidate, error) {
 	if c.description, err = s.Host.Try(ctx, c.name, c.source, c.content); err != nil {
 		return nil, err
 	}
+	if len(c.description.Distros) == 0 {
+		return nil, unfit("this is for its maker to mend", "the %s plugin of %s makes no distribution", c.name, c.source)
+	}
 	return c, nil
 }
 

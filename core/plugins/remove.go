@@ -25,7 +25,7 @@ func (s *Store) Remove(ctx context.Context, name string) (pluginhost.Entry, erro
 		return pluginhost.Entry{}, err
 	}
 	defer release()
-	lock, err := s.settled()
+	lock, _, err := s.settled()
 	if err != nil {
 		return pluginhost.Entry{}, err
 	}

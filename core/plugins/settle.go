@@ -17,28 +17,29 @@ import (
 
 // settled is the lock, with what runs that were killed left open decided by
 // what is there. The caller holds the directory; what was decided is on disk
-// with the next write.
-func (s *Store) settled() (pluginhost.Lock, error) {
+// with the next write; open says that there was such a thing.
+func (s *Store) settled() (_ pluginhost.Lock, open bool, err error) {
 	lock, err := pluginhost.ReadLock(s.Dir)
 	if err != nil {
-		return lock, err
+		return lock, open, err
 	}
 	for name, e := range lock.Plugins {
 		if e.Next == nil {
 			continue
 		}
+		open = true
 		path := filepath.Join(s.Dir, e.Path)
 		sum, err := sumOf(path)
 		switch {
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			return lock, err
+			return lock, open, err
 		case err == nil && sum == e.Next.SHA256:
 			lock.Plugins[name] = *e.Next
 		case e.SHA256 == "":
 			delete(lock.Plugins, name)
 			if err != nil { // there is at most what was half written
 				if err := atomicfile.Remove(path); err != nil {
-					return lock, err
+					return lock, open, err
 				}
 			}
 		default:
@@ -46,7 +47,7 @@ func (s *Store) settled() (pluginhost.Lock, error) {
 			lock.Plugins[name] = e
 		}
 	}
-	return lock, nil
+	return lock, open, nil
 }
 
 // sumOf is the SHA-256 of a file.

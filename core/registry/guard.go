@@ -13,6 +13,9 @@ import (
 // maxManifest is more than a manifest of any use has.
 const maxManifest = 4 << 20
 
+// maxRedirects is more than a registry needs. The library has no bound.
+const maxRedirects = 5
+
 // Guarded is Remote for what comes from a registry that is not trusted: nothing
 // is fetched without TLS but from this host, unless that is allowed, wherever
 // one is redirected to; a manifest comes from the registry itself; a blob may
@@ -55,8 +58,13 @@ func (g guard) reason(req *http.Request) string {
 	if req.Response == nil || req.Response.Request == nil {
 		return ""
 	}
-	from := req.Response.Request.URL
+	from, hops := req.Response.Request.URL, 0
+	for at := req.Response; at != nil && at.Request != nil; at = at.Request.Response {
+		hops++
+	}
 	switch {
+	case hops > maxRedirects:
+		return "there are too many redirects"
 	case from.Host == req.URL.Host:
 		return ""
 	case strings.Contains(from.Path, "/manifests/"):
