@@ -37,23 +37,22 @@ const maxPlatforms = 64
 
 // pull fetches the plugin of an artifact that is for this machine.
 func (s *Store) pull(ctx context.Context, src source) (*candidate, error) {
-	p := newPatience(ctx, s.Patience, src.ref.Context().RegistryStr())
+	within, p := newPatience(ctx, s.Patience, src.ref.Context().RegistryStr())
 	defer p.end()
-	options := s.Registry.Guarded(p.ctx)
-	c, err := s.pulled(src, options, p)
-	if err == nil {
-		return c, nil
+	c, err := s.pulled(src, s.Registry.Guarded(within), p)
+	if err != nil {
+		return nil, explain(ctx, within, src, err)
 	}
-	return nil, explain(p, src, err)
+	return c, nil
 }
 
 // digestNow is the digest of what an artifact's name leads to now.
 func (s *Store) digestNow(ctx context.Context, src source) (string, error) {
-	p := newPatience(ctx, s.Patience, src.ref.Context().RegistryStr())
+	within, p := newPatience(ctx, s.Patience, src.ref.Context().RegistryStr())
 	defer p.end()
-	d, err := remote.Get(src.ref, s.Registry.Guarded(p.ctx)...)
+	d, err := remote.Get(src.ref, s.Registry.Guarded(within)...)
 	if err != nil {
-		return "", explain(p, src, err)
+		return "", explain(ctx, within, src, err)
 	}
 	return d.Digest.String(), nil
 }
@@ -187,16 +186,17 @@ func blob(from name.Repository, d v1.Descriptor, options []remote.Option, p *pat
 	return content, nil
 }
 
-// explain says in words of ours why an artifact was not fetched.
-func explain(p *patience, src source, err error) error {
+// explain says in words of ours why an artifact was not fetched within a context
+// that may have ended before the whole did.
+func explain(ctx, within context.Context, src source, err error) error {
 	var own *Error
 	if errors.As(err, &own) {
 		return err
 	}
-	if p.parent.Err() != nil {
-		return context.Cause(p.parent)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	if cause := context.Cause(p.ctx); cause != nil {
+	if cause := context.Cause(within); cause != nil {
 		return &Error{Kind: Unreachable, Problem: "fetching " + src.text, Advice: "try again", Err: cause}
 	}
 	var refused *registry.RefusedError
@@ -220,26 +220,24 @@ func explain(p *patience, src source, err error) error {
 // patience ends a fetch when nothing has come for a while, or when all of it
 // takes too long.
 type patience struct {
-	parent, ctx context.Context //nolint:containedctx // of one fetch, which it ends
-	limit       time.Duration
-	timer       *time.Timer
-	end         func()
+	limit time.Duration
+	timer *time.Timer
+	end   func()
 }
 
 // atMost bounds a fetch in all.
 const atMost = 30 * time.Minute
 
-func newPatience(parent context.Context, limit time.Duration, who string) *patience {
+// newPatience returns the context to fetch from who within.
+func newPatience(parent context.Context, limit time.Duration, who string) (context.Context, *patience) {
 	if limit == 0 {
 		limit = 30 * time.Second
 	}
-	p := &patience{parent: parent, limit: limit}
 	bounded, stop := context.WithTimeoutCause(parent, atMost, fmt.Errorf("%s took more than %s", who, atMost))
 	ctx, cancel := context.WithCancelCause(bounded)
-	p.ctx = ctx
-	p.timer = time.AfterFunc(limit, func() { cancel(fmt.Errorf("%s has sent nothing for %s", who, limit)) })
-	p.end = func() { p.timer.Stop(); cancel(nil); stop() }
-	return p
+	timer := time.AfterFunc(limit, func() { cancel(fmt.Errorf("%s has sent nothing for %s", who, limit)) })
+	end := func() { timer.Stop(); cancel(nil); stop() }
+	return ctx, &patience{limit, timer, end}
 }
 
 func (p *patience) touch() { p.timer.Reset(p.limit) }

@@ -380,7 +380,7 @@ func TestARegistryThatMeansHarmGetsNothingInstalled(t *testing.T) {
 			}
 			inner.ServeHTTP(w, r)
 		}, "has sent nothing for"},
-		"no entry": {func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		"no entry": {func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 			w.WriteHeader(http.StatusForbidden)
 		}, "fetching "},
 	} {

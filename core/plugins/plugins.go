@@ -39,8 +39,6 @@ type Store struct {
 	Registry registry.Options
 	// Patience is how long a registry may send nothing. Zero means 30 seconds.
 	Patience time.Duration
-	// Tell receives what is worth knowing and is no error; may be nil.
-	Tell func(message string)
 }
 
 // Kind is what kind of thing is wrong.
@@ -83,12 +81,6 @@ func notInstalled(dir, name string) error {
 	return &Error{
 		Kind: NotInstalled, Problem: fmt.Sprintf("plugin %q is not installed: %s does not list it", name, filepath.Join(dir, "plugins.lock")),
 		Advice: "nspawn-build plugin list shows what there is",
-	}
-}
-
-func (s *Store) tell(format string, args ...any) {
-	if s.Tell != nil {
-		s.Tell(fmt.Sprintf(format, args...))
 	}
 }
 
