@@ -44,6 +44,12 @@ func sealed(name string, content []byte) (*os.File, error) {
 	if err == unix.EINVAL { //nolint:errorlint // a plain errno
 		fd, err = unix.MemfdCreate(name, flags)
 	}
+	if errors.Is(err, unix.EACCES) {
+		return nil, &sdk.Failure{
+			Code: sdk.CodeHostNotReady, Message: "this host runs no program from memory, as a plugin is that is not installed yet", Err: err,
+			Hint: "allow it meanwhile: sysctl vm.memfd_noexec=1",
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("memfd_create: %w", err)
 	}

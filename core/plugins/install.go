@@ -211,7 +211,7 @@ func (s *Store) placeFree(c *candidate, old pluginhost.Entry, listed, replace bo
 		}
 	case listed && old.Path != pluginhost.FileOf(c.name):
 		return &Error{Kind: Taken, Problem: fmt.Sprintf("plugins.lock has the %s plugin at %s", c.name, old.Path), Advice: "move it away, and remove it from the lock"}
-	case !listed || replace || itself:
+	case !listed || !there || replace || itself:
 		return nil
 	case old.SHA256 == c.sum && (old.Source == c.source):
 		return nil

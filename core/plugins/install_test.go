@@ -207,6 +207,19 @@ func TestInstallingAtOnceLeavesEachWhole(t *testing.T) {
 	}
 }
 
+func TestAPluginThatIsGoneIsInstalledAgain(t *testing.T) {
+	s := newStore(t)
+	_, err := s.put(t.Context(), script("a", "1"), Wanted{})
+	must(t, err)
+	must(t, os.Remove(s.path("a")))
+	if _, err := s.put(t.Context(), script("a", "2"), Wanted{}); err != nil {
+		t.Error(err)
+	}
+	if got := versions(t, s); !slices.Equal(got, []string{"a 2"}) {
+		t.Errorf("there is %q", got)
+	}
+}
+
 func TestWhatSomebodyPutThereIsTakenUpOnlyByItsOwnName(t *testing.T) {
 	s := newStore(t)
 	must(t, os.MkdirAll(s.Dir, 0o755))
