@@ -166,8 +166,41 @@ func TestAPluginInDevelopmentIsRunLoudlyAndForgotten(t *testing.T) {
 		t.Errorf("it is remembered: %s", found)
 	}
 	want(t, exitUsage, h.Run(t, fixture("other", "--no-boot")...))
+	// Who gets an image can see that.
+	want(t, exitDone, h.Run(t, "nspawn-build", "image", "img", "--distro", "fixture", "--format", "directory", "--out", "/root/images/", dev[0], dev[1]))
+	if manifest := h.ReadFile(t, "/root/images/img.manifest.json"); !strings.Contains(manifest, `"dev": true`) {
+		t.Errorf("the image does not say how it was made: %s", manifest)
+	}
 	// Nobody else may be able to change it.
 	h.MustRun(t, "chmod", "0777", "/root/clone")
 	says(t, want(t, exitUsage, h.Run(t, append(fixture("other", "--no-boot"), dev...)...)), "can be written by others")
 	destroy(t, h, "box")
+}
+
+// TestAPluginSurvivesWhoInstallsIt kills the program at more and more of an
+// installation: what is there afterwards is vouched for and works.
+func TestAPluginSurvivesWhoInstallsIt(t *testing.T) {
+	t.Parallel()
+	h := hostOfPlugins(t)
+	h.MustRun(t, "sh", "-c", "mkdir /root/other && cp "+download+" /root/other/ && printf x >>/root/other/nspawn-build-plugin-fixture")
+	plugin(t, exitDone, h, "install", download)
+	r := h.Run(t, "sh", "-c", `for i in 05 10 15 20 25 30 40 50 65 80; do
+		case $from in /root) from=/root/other;; *) from=/root;; esac
+		nspawn-build plugin install --replace $from/nspawn-build-plugin-fixture >/dev/null 2>&1 & pid=$!
+		sleep 0.$i
+		kill -9 $pid 2>/dev/null && echo "killed after 0.$i"
+		wait $pid
+		nspawn-build plugin verify >/dev/null || exit 1
+		sha256sum </usr/local/lib/nspawn-build/plugins/nspawn-build-plugin-fixture
+	done`)
+	want(t, exitDone, r)
+	if !strings.Contains(r.Stdout, "killed after") {
+		t.Errorf("it was never killed: %s", r)
+	}
+	plugin(t, exitDone, h, "install", "--replace", download)
+	says(t, plugin(t, exitDone, h, "describe", "fixture"), "fixture 1.0.0")
+	left := h.MustRun(t, "sh", "-c", "ls -A "+pluginsDirectory+" | grep -v ^nspawn-build-plugin-; find /run/nspawn-build -name 'plugin-*' 2>/dev/null || true")
+	if strings.TrimSpace(left) != "plugins.lock" {
+		t.Errorf("this is left:\n%s", left)
+	}
 }

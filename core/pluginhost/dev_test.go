@@ -158,3 +158,37 @@ func TestNamesAreThoseOfPluginsOnly(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestOwnersAndModesAreCheckedAtEveryStart(t *testing.T) {
+	h := newHost(t)
+	path := install(t)
+	dir := filepath.Dir(path)
+	lock := filepath.Join(dir, lockName)
+	h.Directories = []string{dir}
+	l, err := h.ForDistro(t.Context(), "good-os")
+	must(t, err)
+	start := func() error {
+		s, err := h.Start(t.Context(), l, Grants{})
+		if err == nil {
+			err = s.Close()
+		}
+		return err
+	}
+	for what, c := range map[string]struct{ spoil, mend func() error }{
+		"the program's mode":   {func() error { return os.Chmod(path, 0o775) }, func() error { return os.Chmod(path, 0o755) }},
+		"the program's owner":  {func() error { return os.Chown(path, 65534, 0) }, func() error { return os.Chown(path, 0, 0) }},
+		"the directory's mode": {func() error { return os.Chmod(dir, 0o757) }, func() error { return os.Chmod(dir, 0o755) }},
+		"the lock's mode":      {func() error { return os.Chmod(lock, 0o666) }, func() error { return os.Chmod(lock, 0o644) }},
+		"that it is listed":    {func() error { return os.Rename(lock, lock+".aside") }, func() error { return os.Rename(lock+".aside", lock) }},
+	} {
+		must(t, c.spoil())
+		var refused *RefusedError
+		if err := start(); !errors.As(err, &refused) {
+			t.Errorf("%s is not looked at when it is started: %v", what, err)
+		}
+		must(t, c.mend())
+		if err := start(); err != nil {
+			t.Errorf("%s is as it was, and it is not run: %v", what, err)
+		}
+	}
+}
