@@ -197,3 +197,24 @@ func TestWhatWasSignedOnceMustBeSignedAgain(t *testing.T) {
 		t.Errorf("%+v", done)
 	}
 }
+
+func FuzzASignatureIsReadWithoutHarm(f *testing.F) {
+	public, _, err := ed25519.GenerateKey(rand.Reader)
+	must(f, err)
+	k, err := ssh.NewPublicKey(public)
+	must(f, err)
+	whole := append([]byte(sigMagic), ssh.Marshal(struct {
+		Version                                  uint32
+		Public                                   []byte
+		Namespace, Reserved, Hash, SignatureBlob string
+	}{1, k.Marshal(), Namespace, "", "sha512", string(ssh.Marshal(ssh.Signature{Format: k.Type(), Blob: make([]byte, 64)}))})...)
+	for _, n := range []int{0, 6, 10, 60, len(whole) - 1, len(whole)} {
+		f.Add(whole[:n])
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		// Nobody has the private half, so nothing is a signature of it.
+		if err := (&Key{k}).check([]byte("content"), pem.EncodeToMemory(&pem.Block{Type: sigType, Bytes: body})); err == nil {
+			t.Errorf("%x is taken for a signature", body)
+		}
+	})
+}
