@@ -17,7 +17,6 @@ import (
 
 const (
 	pluginsDirectory = "/usr/local/lib/nspawn-build/plugins"
-	registryName     = "registry.test"
 	pluginRef        = "oci://" + registryName + "/plugins/fixture:1"
 	// download is where somebody has the fixture who has not installed it.
 	download = "/root/nspawn-build-plugin-fixture"

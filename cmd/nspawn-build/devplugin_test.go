@@ -63,7 +63,7 @@ func TestEachImageOfAMatrixHasThePluginInDevelopment(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	// What --resume takes for done was done by the very same program.
-	before := a.surroundings()
+	before := a.surroundings(nil)
 	if err := os.WriteFile(path, []byte("two"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestEachImageOfAMatrixHasThePluginInDevelopment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if after := a.surroundings(); before == after || without.surroundings() == before {
+	if after := a.surroundings(nil); before == after || without.surroundings(nil) == before {
 		t.Errorf("another program, or none, is taken for the same:\n%s", after)
 	}
 }
