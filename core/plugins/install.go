@@ -37,21 +37,8 @@ func (s *Store) Install(ctx context.Context, w Wanted) (Installed, error) {
 	if err := pluginhost.CheckDirectory(s.Dir); err != nil {
 		return Installed{}, err
 	}
-	given := w.Key
-	if w.Key == nil {
-		// A file says by its name which plugin it is.
-		if name, ok := pluginhost.NameOf(filepath.Base(w.Source)); ok && !strings.HasPrefix(w.Source, scheme) {
-			var err error
-			if w.Key, err = s.keyFor(name, nil); err != nil {
-				return Installed{}, err
-			}
-		}
-	}
 	c, err := s.examine(ctx, w)
 	if err != nil {
-		return Installed{}, err
-	}
-	if w.Key, err = s.keyFor(c.name, given); err != nil {
 		return Installed{}, err
 	}
 	return s.put(ctx, c, w)
@@ -59,11 +46,6 @@ func (s *Store) Install(ctx context.Context, w Wanted) (Installed, error) {
 
 // put puts a plugin that was examined into place.
 func (s *Store) put(ctx context.Context, c *candidate, w Wanted) (_ Installed, err error) {
-	if w.Key != nil {
-		if err := w.Key.verify(c); err != nil {
-			return Installed{}, err
-		}
-	}
 	if err := pluginhost.CheckDirectory(s.Dir); err != nil {
 		return Installed{}, err
 	}
@@ -91,7 +73,7 @@ func (s *Store) put(ctx context.Context, c *candidate, w Wanted) (_ Installed, e
 		return Installed{}, err
 	}
 	old, listed := lock.Plugins[c.name]
-	if old.Key != "" && w.Key == nil {
+	if old.Key != "" && w.Key == nil && (c.key == nil || c.key.String() != old.Key) {
 		return Installed{}, &Error{Kind: Taken, Problem: fmt.Sprintf("the %s plugin was installed anew meanwhile", c.name), Advice: "try again"}
 	}
 	if err := s.placeFree(c, old, listed, w.Replace || w.own); err != nil {
@@ -107,12 +89,12 @@ func (s *Store) put(ctx context.Context, c *candidate, w Wanted) (_ Installed, e
 		Takes: won.distros,
 	}
 	slices.Sort(fresh.Distros)
-	if w.Key != nil {
-		fresh.Key = w.Key.String()
+	if c.key != nil {
+		fresh.Key = c.key.String()
 	}
 	done := Installed{
 		Name: c.name, Path: s.path(c.name), Version: fresh.Version, SHA256: c.sum, Source: c.source, Digest: c.digest,
-		Signer: FingerprintOf(fresh.Key), Distros: fresh.Distros, Instead: won.notes, Unchecked: c.signature != nil && w.Key == nil,
+		Signer: FingerprintOf(fresh.Key), Distros: fresh.Distros, Instead: won.notes, Unchecked: c.signature != nil && c.key == nil,
 	}
 	if listed && !open && same(old, fresh) && s.intact(old) {
 		return done, nil

@@ -109,6 +109,7 @@ type candidate struct {
 	content     []byte
 	sum         string
 	signature   []byte // armored; nil without
+	key         *Key   // that it is signed by; nil means that nobody asks
 	description sdk.Description
 }
 
@@ -141,8 +142,11 @@ func (s *Store) examine(ctx context.Context, w Wanted) (*candidate, error) {
 		return nil, unfit("if you trust this one all the same, give its digest or none",
 			"%s is not what was asked for: its sha256 is %s, not %s", c.source, c.sum, w.SHA256)
 	}
-	if w.Key != nil {
-		if err := w.Key.verify(c); err != nil {
+	if c.key, err = s.keyFor(c.name, w.Key); err != nil {
+		return nil, err
+	}
+	if c.key != nil {
+		if err := c.key.verify(c); err != nil {
 			return nil, err
 		}
 	}

@@ -188,6 +188,12 @@ func TestWhatWasSignedOnceMustBeSignedAgain(t *testing.T) {
 	if done.Version != "2.0.0" || done.Signer != maker.key(t).Fingerprint() {
 		t.Errorf("%+v", done)
 	}
+	// From a registry, too, and before it is run: it would end with status 7.
+	repository := registryOf(t, nil)
+	s.pushTo(t, repository+":1", "signed", []byte("#!/bin/sh\nexit 7\n"), nil)
+	_, err = s.Install(t.Context(), Wanted{Source: repository + ":1", Replace: true})
+	expect(t, err, Unfit, "is not signed, and it must be by")
+
 	// Another maker comes in by name only.
 	other.sign(t, path)
 	must(t, os.WriteFile(path, one, 0o644))

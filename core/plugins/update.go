@@ -24,7 +24,6 @@ type Update struct {
 	Changes []string `json:"changes,omitempty"`
 
 	candidate *candidate
-	key       *Key
 }
 
 // Names are the plugins that the lock lists.
@@ -78,10 +77,12 @@ func (s *Store) Ask(ctx context.Context, plugin string) (Update, error) {
 			return u, nil
 		}
 	}
-	if u.key, err = s.keyFor(plugin, nil); err != nil {
+	// By whatever name it comes, it is not run unless this one's maker signed it.
+	key, err := s.keyFor(plugin, nil)
+	if err != nil {
 		return u, err
 	}
-	c, err := s.examine(ctx, Wanted{Source: e.Source, Key: u.key})
+	c, err := s.examine(ctx, Wanted{Source: e.Source, Key: key})
 	if err != nil {
 		return u, err
 	}
@@ -109,7 +110,7 @@ func (s *Store) Apply(ctx context.Context, u Update) (Installed, error) {
 		return Installed{}, &Error{Kind: Taken, Problem: fmt.Sprintf("the %s plugin was installed anew meanwhile, from %s", u.Name, e.Source), Advice: "try again"}
 	}
 	// Its name is its own to have; the distros of others are not.
-	return s.put(ctx, u.candidate, Wanted{Source: u.Source, Key: u.key, own: true})
+	return s.put(ctx, u.candidate, Wanted{own: true})
 }
 
 // describe asks an installed plugin what it is.
