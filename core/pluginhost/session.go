@@ -140,6 +140,7 @@ func (s *Session) connect(ctx context.Context, l Listing) error {
 	}
 	if s.description.Name != l.Name {
 		return &sdk.ProtocolError{
+			ID:     sdk.RuleHandshakeName,
 			Rule:   "a plugin's name is that of its file",
 			Detail: fmt.Sprintf("%s calls itself %s", filepath.Base(l.Path), s.description.Name),
 		}

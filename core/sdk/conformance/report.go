@@ -1,0 +1,97 @@
+package conformance
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// Status is what became of a rule.
+type Status string
+
+// The statuses.
+const (
+	Kept    Status = "kept"
+	Broken  Status = "broken"
+	Skipped Status = "skipped"
+)
+
+// Result is what became of a rule.
+type Result struct {
+	Rule
+
+	Status  Status   `json:"status"`
+	Seen    []string `json:"seen,omitempty"`    // of a broken one: what was seen
+	Skipped string   `json:"skipped,omitempty"` // why it was not looked at
+	Seconds float64  `json:"seconds"`
+}
+
+func (r *Result) decide(o outcome) {
+	r.Seen, r.Skipped = nil, ""
+	switch {
+	case len(o.seen) > 0:
+		r.Status, r.Seen = Broken, o.seen
+	case o.skip != "":
+		r.Status, r.Skipped = Skipped, o.skip
+	default:
+		r.Status = Kept
+	}
+}
+
+// Report is what became of all of them.
+type Report struct {
+	OK      bool      `json:"ok"` // no rule is broken, and not all were skipped
+	Plugin  string    `json:"plugin"`
+	Version string    `json:"version"`
+	Distro  string    `json:"distro"`
+	Release string    `json:"release"`
+	Started time.Time `json:"started"`
+	Kept    int       `json:"kept"`
+	Broken  int       `json:"broken"`
+	Skipped int       `json:"skipped"`
+	Results []Result  `json:"results"`
+}
+
+func (r *Report) count(result Result) {
+	switch result.Status {
+	case Kept:
+		r.Kept++
+	case Broken:
+		r.Broken++
+	case Skipped:
+		r.Skipped++
+	}
+	r.OK = r.Broken == 0 && r.Kept > 0
+}
+
+// WriteText writes the report for people: a line for each rule, and for each
+// that is broken what was seen, what the rule is for and how to meet it.
+func (r Report) WriteText(w io.Writer) error {
+	var b strings.Builder
+	for _, result := range r.Results {
+		switch result.Status {
+		case Kept:
+			fmt.Fprintf(&b, "ok       %s\n", result.ID)
+		case Skipped:
+			fmt.Fprintf(&b, "skipped  %s: %s\n", result.ID, result.Skipped)
+		case Broken:
+			fmt.Fprintf(&b, "BROKEN   %s: %s\n", result.ID, result.Says)
+			for _, s := range result.Seen {
+				fmt.Fprintf(&b, "           seen: %s\n", s)
+			}
+			fmt.Fprintf(&b, "           why:  %s\n           do:   %s\n", result.Why, result.Meet)
+		}
+	}
+	fmt.Fprintf(&b, "%s %s, asked for %s: %d rules kept, %d broken, %d skipped\n",
+		orUnknown(r.Plugin), orUnknown(r.Version), strings.TrimSpace(orUnknown(r.Distro)+" "+r.Release), r.Kept, r.Broken, r.Skipped)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "(unknown)"
+	}
+	return s
+}
