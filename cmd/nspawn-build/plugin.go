@@ -15,7 +15,7 @@ func (a *app) pluginCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "plugin",
 		Usage:       "look at the distro plugins",
-		Subcommands: []*cli.Command{a.pluginListCommand()},
+		Subcommands: []*cli.Command{a.pluginListCommand(), a.pluginCheckCommand()},
 	}
 }
 

@@ -87,6 +87,10 @@ func Hidden(err error) bool { return errors.Is(err, errHidden) }
 
 // find verifies every plugin that is there.
 func (h *Host) find() ([]Listing, error) {
+	if h.Trial != "" {
+		l, err := h.TrialListing()
+		return []Listing{l}, err
+	}
 	var found []Listing
 	first := map[string]string{}
 	for _, dir := range h.Directories {

@@ -29,6 +29,10 @@ type Host struct {
 	// Directories are searched in order; a plugin hides those of the same name
 	// in later ones. One that does not exist is passed over.
 	Directories []string
+	// Trial is the path of the one plugin that is used, in place of Directories
+	// and with no plugins.lock that vouches for it: it is being tried out. Nobody
+	// but root may be able to write to it, as with any other.
+	Trial string
 	// Lock is the path of the plugins.lock of all Directories. Empty means
 	// that each has its own, the file "plugins.lock" in it.
 	Lock string

@@ -31,6 +31,7 @@ type Session struct {
 	description sdk.Description
 	grants      Grants
 	quarters    *quarters.Quarters
+	wire        wire
 	drain       func() // of what it prints through go-plugin
 
 	closing sync.Once
@@ -39,10 +40,17 @@ type Session struct {
 
 var _ sdk.Stater = (*Session)(nil)
 
+// wire stands between the host's client and the connection; nil for nothing.
+type wire func(grpc.ClientConnInterface) grpc.ClientConnInterface
+
 // Start starts the plugin of a listing. It may write to the directories of
 // grants: give those of a Request for its Bootstrap, and none for the calls
 // that have no effects. The caller closes the session.
-func (h *Host) Start(ctx context.Context, l Listing, grants Grants) (_ *Session, err error) {
+func (h *Host) Start(ctx context.Context, l Listing, grants Grants) (*Session, error) {
+	return h.start(ctx, l, grants, nil)
+}
+
+func (h *Host) start(ctx context.Context, l Listing, grants Grants, wire wire) (_ *Session, err error) {
 	if l.Err != nil {
 		return nil, l.Err
 	}
@@ -67,7 +75,7 @@ func (h *Host) Start(ctx context.Context, l Listing, grants Grants) (_ *Session,
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{host: h, grants: grants, quarters: q}
+	s := &Session{host: h, grants: grants, quarters: q, wire: wire}
 	out := &output{log: h.log().WithField("plugin", l.Name)}
 	s.process = &process{name: l.Name, self: h.self(), binary: b, output: out}
 	written, drain := out.writer()
@@ -160,6 +168,9 @@ func (s *Session) dispense() error {
 	plugin, ok := raw.(*sdk.Client)
 	if !ok {
 		return fmt.Errorf("go-plugin dispensed a %T", raw)
+	}
+	if direct, ok := protocol.(*goplugin.GRPCClient); ok && s.wire != nil {
+		plugin = sdk.NewClient(s.wire(direct.Conn))
 	}
 	plugin.Silence, plugin.Grace = s.host.Silence, s.host.CancelGrace
 	s.plugin = plugin

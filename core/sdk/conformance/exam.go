@@ -229,4 +229,4 @@ func host(act func(e *exam, ctx context.Context) error) check {
 }
 
 // reason is an error as why something was not looked at.
-func reason(err error) string { return "not looked at: " + sdk.Clean(err.Error(), 300) }
+func reason(err error) string { return sdk.Clean(err.Error(), 300) }

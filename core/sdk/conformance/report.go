@@ -65,16 +65,22 @@ func (r *Report) count(result Result) {
 	r.OK = r.Broken == 0 && r.Kept > 0
 }
 
-// WriteText writes the report for people: a line for each rule, and for each
-// that is broken what was seen, what the rule is for and how to meet it.
+// WriteText writes the report for people: a line for each rule, for each that is
+// broken what was seen, what the rule is for and how to meet it, and why others
+// were not looked at.
 func (r Report) WriteText(w io.Writer) error {
 	var b strings.Builder
+	var reasons []string
+	passed := map[string][]string{} // rules by why they were not looked at
 	for _, result := range r.Results {
 		switch result.Status {
 		case Kept:
 			fmt.Fprintf(&b, "ok       %s\n", result.ID)
 		case Skipped:
-			fmt.Fprintf(&b, "skipped  %s: %s\n", result.ID, result.Skipped)
+			if passed[result.Skipped] == nil {
+				reasons = append(reasons, result.Skipped)
+			}
+			passed[result.Skipped] = append(passed[result.Skipped], result.ID)
 		case Broken:
 			fmt.Fprintf(&b, "BROKEN   %s: %s\n", result.ID, result.Says)
 			for _, s := range result.Seen {
@@ -82,6 +88,9 @@ func (r Report) WriteText(w io.Writer) error {
 			}
 			fmt.Fprintf(&b, "           why:  %s\n           do:   %s\n", result.Why, result.Meet)
 		}
+	}
+	for _, reason := range reasons {
+		fmt.Fprintf(&b, "skipped  %s\n           %s\n", strings.Join(passed[reason], " "), reason)
 	}
 	fmt.Fprintf(&b, "%s %s, asked for %s: %d rules kept, %d broken, %d skipped\n",
 		orUnknown(r.Plugin), orUnknown(r.Version), strings.TrimSpace(orUnknown(r.Distro)+" "+r.Release), r.Kept, r.Broken, r.Skipped)
