@@ -28,7 +28,7 @@ func TestALineIsCompletedByWhatCanComeNext(t *testing.T) {
 		{"reb|", "reboot"},
 		{"zzz|", ""},
 		{"sto|", "stop"},
-		{"plugin |", "list"},
+		{"plugin |", "list check"},
 		{"destroy |", "api web1 web2"},
 		{"destroy w|", "web1 web2"},
 		{"destroy web1 |", "api web2"},

@@ -136,6 +136,9 @@ func (a *app) tried(ctx *cli.Context, h *pluginhost.Host, place string, c confor
 		}
 	}
 	report, err := conformance.Run(ctx.Context, c)
+	if report.Plugin == "" { // it has not come to say it
+		report.Plugin = subject.Name()
+	}
 	var unknown *conformance.UnknownRuleError
 	if errors.As(err, &unknown) {
 		return report, &usageError{"only: " + err.Error(), "nspawn-build plugin check --list-rules prints them"}

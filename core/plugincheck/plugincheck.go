@@ -41,6 +41,9 @@ func New(h *pluginhost.Host, place string) (*Subject, error) {
 	return &Subject{host: h, listing: l, place: place}, nil
 }
 
+// Name is what the plugin is called by its file.
+func (s *Subject) Name() string { return s.listing.Name }
+
 // SHA256 is that of the binary which is tried.
 func (s *Subject) SHA256() string { return s.listing.SHA256 }
 

@@ -39,17 +39,22 @@ func (h *Host) ForDistro(ctx context.Context, distro string) (Listing, error) {
 		return Listing{}, ctx.Err()
 	}
 	var matches []Listing
-	var faults []error
+	var failed, faults []error
 	for _, l := range found {
 		switch {
 		case l.Err == nil && slices.Contains(l.distros, distro):
 			matches = append(matches, l)
+		case l.Err != nil && slices.Contains(l.distros, distro):
+			failed = append(failed, l.Err) // when it was installed, it made it
 		case l.Err != nil && !errors.Is(l.Err, errHidden):
 			faults = append(faults, l.Err)
 		}
 	}
 	switch len(matches) {
 	case 0:
+		if len(failed) > 0 {
+			return Listing{}, errors.Join(failed...)
+		}
 		return Listing{}, noPlugin(distro, found, faults)
 	case 1:
 		return matches[0], nil

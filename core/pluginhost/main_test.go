@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		os.Exit(status)
 	}
 	if mode, ok := strings.CutPrefix(filepath.Base(os.Args[0]), sdk.BinaryPrefix); ok {
-		misbehave(mode)
+		misbehaveAs(mode)
 		os.Exit(0)
 	}
 	if os.Getenv(asHost) != "" {

@@ -108,7 +108,7 @@ func (c *cancellation) play(ctx context.Context, e *exam, grants Grants) error {
 	defer cancel()
 	var once sync.Once
 	ended := false
-	s, err := e.start(ctx, grants, &tap{grease: true, heard: func(m proto.Message) {
+	s, err := e.start(ctx, grants, &tap{heard: func(m proto.Message) {
 		event, ok := m.(*pb.BootstrapResponse)
 		if !ok {
 			return

@@ -17,6 +17,15 @@ const (
 	RuleCancelEnds      = "cancel-ends"
 )
 
+// held are the rules that the host holds every plugin to.
+var held = map[string]bool{
+	sdk.RuleHandshakeLine: true, sdk.RuleHandshakeSocket: true, sdk.RuleHandshakeTLS: true, sdk.RuleHandshakeVersion: true,
+	sdk.RuleHandshakeName: true, sdk.RuleDescribeName: true, sdk.RuleListsBounded: true, sdk.RuleOneEnd: true, sdk.RuleStreamEnds: true,
+	sdk.RuleEventsBounded: true, sdk.RuleFactsNames: true, sdk.RuleFactsOSRelease: true, sdk.RuleFactsSSH: true,
+	sdk.RuleFactsNetwork: true, sdk.RuleFactsUnits: true, sdk.RuleTreeInit: true,
+	RuleHandshakeStart: true, RuleDescribeAnswers: true, RuleAnswers: true, RuleSurvives: true, RuleTalks: true, RuleCancelEnds: true,
+}
+
 var handshakeRules = []Rule{
 	{
 		ID: RuleHandshakeStart, Group: GroupHandshake,

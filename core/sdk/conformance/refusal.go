@@ -39,13 +39,11 @@ func (e *exam) refuse(ctx context.Context) error {
 		return err
 	}
 	grants.Readable = e.readable()
-	s, err := e.start(ctx, grants, &tap{grease: true})
+	s, err := e.start(ctx, grants, &tap{})
 	if err != nil {
 		return errors.Join(err, remove())
 	}
-	req := e.request(grants)
-	req.Release = "--no-such-release"
-	_, err = s.Bootstrap(ctx, req, quiet{})
+	_, err = s.Bootstrap(ctx, e.hopeless(grants), quiet{})
 	e.ended(err)
 	e.refused.seen = refusedWell(err)
 	if entries, _ := os.ReadDir(grants.Target); len(entries) > 0 {
@@ -69,4 +67,11 @@ func refusedWell(err error) []string {
 		return []string{"it has no hint: " + failure.Message}
 	}
 	return nil
+}
+
+// hopeless is a request that has to be refused.
+func (e *exam) hopeless(grants Grants) sdk.Request {
+	req := e.request(grants)
+	req.Release = "--no-such-release"
+	return req
 }

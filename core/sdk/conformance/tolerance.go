@@ -46,7 +46,20 @@ var toleranceRules = []Rule{
 
 // tolerates asks once as this version does and once as a later one would.
 func tolerates(ctx context.Context, e *exam) outcome {
-	s, err := e.start(ctx, Grants{}, &tap{grease: true})
+	grants, remove, err := e.Subject.Directories()
+	if err != nil {
+		return skipped("%s", reason(err))
+	}
+	o := e.asked(ctx, grants)
+	if err := remove(); err != nil {
+		return skipped("%s", reason(err))
+	}
+	return o
+}
+
+func (e *exam) asked(ctx context.Context, grants Grants) outcome {
+	grants.Readable = e.readable()
+	s, err := e.start(ctx, grants, &tap{grease: true})
 	if err != nil {
 		return seen("Describe fails: %v", err)
 	}
@@ -59,19 +72,30 @@ func tolerates(ctx context.Context, e *exam) outcome {
 		return seen("Describe says something else: %s", differences(e.described.Description, d))
 	}
 	v, err := s.Validate(ctx, e.Request)
-	var failure *sdk.Failure
 	switch {
-	case errors.As(err, &failure):
-		return seen("Validate fails: %v", err)
 	case err != nil:
-		return seen("Validate fails: %v", e.unanswered(err))
+		return seen("Validate fails: %v", e.slow(err))
 	case !reflect.DeepEqual(v, e.validated.answer):
 		return seen("Validate says something else: %s", differences(e.validated.answer, v))
 	}
 	if _, err := s.Plan(ctx, e.validated.answer.Resolved); err != nil {
-		return seen("Plan fails: %v", e.unanswered(err))
+		return seen("Plan fails: %v", e.slow(err))
+	}
+	// This needs no mirror. That it is refused well has a rule of its own.
+	_, err = s.Bootstrap(ctx, e.hopeless(grants), quiet{})
+	var failure *sdk.Failure
+	if err != nil && !errors.As(err, &failure) && !errors.Is(err, sdk.ErrProtocol) {
+		return seen("Bootstrap fails: %v", e.slow(err))
 	}
 	return kept()
+}
+
+// slow remembers a plugin that hangs.
+func (e *exam) slow(err error) error {
+	if errors.Is(err, sdk.ErrUnresponsive) {
+		e.mute = err
+	}
+	return err
 }
 
 // callLimit is how long a call may take that has no other limit.

@@ -26,7 +26,7 @@ var validateRules = []Rule{
 		Meet: "Choose a default for everything. When a tool is missing on this host that is its error to report; install it, or give --mirror, --keyring and --option as the plugin needs them.",
 
 		check: func(ctx context.Context, e *exam) outcome {
-			if err := e.validate(ctx); err != nil && e.validated.answer.Diagnostics == nil {
+			if err := e.validate(ctx); err != nil && !errors.Is(err, errRefused) {
 				return skipped("%s", reason(err))
 			}
 			return of(e.validated.refusals())

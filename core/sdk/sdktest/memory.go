@@ -29,11 +29,11 @@ type connection struct {
 	served chan error
 }
 
-// connect serves p.
-func connect(p sdk.Plugin) (*connection, error) {
+// connect serves a plugin.
+func connect(register func(grpc.ServiceRegistrar)) (*connection, error) {
 	listener := bufconn.Listen(1 << 20)
 	c := &connection{server: grpc.NewServer(grpc.MaxRecvMsgSize(sdk.MaxMessage)), served: make(chan error, 1)}
-	sdk.Register(c.server, p)
+	register(c.server)
 	go func() { c.served <- c.server.Serve(listener) }()
 	var err error
 	c.ClientConn, err = grpc.NewClient("passthrough:///plugin",
@@ -57,14 +57,14 @@ func (c *connection) close() error {
 
 // memory is the plugin of a test, run in this process.
 type memory struct {
-	plugin sdk.Plugin
-	base   string // of jobs' directories
+	register func(grpc.ServiceRegistrar)
+	base     string // of jobs' directories
 }
 
 func (*memory) InProcess() bool { return true }
 
 func (m *memory) Start(_ context.Context, _ conformance.Grants, wire conformance.Wire) (conformance.Session, error) {
-	c, err := connect(m.plugin)
+	c, err := connect(m.register)
 	if err != nil {
 		return nil, err
 	}

@@ -11,14 +11,19 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc"
+
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/sdk/conformance"
 )
 
 // Config is what Run runs the conformance suite over.
 type Config struct {
-	// Plugin is tried in this process. Either it or Binary must be set.
+	// Plugin is tried in this process. It, Register or Binary must be set.
 	Plugin sdk.Plugin
+	// Register is tried in this process: it makes a plugin that is not made of the
+	// SDK's Plugin answer the calls that reach a server.
+	Register func(grpc.ServiceRegistrar)
 	// Binary is tried by `Program plugin check`, in the real runner, which takes
 	// root. Its directory must be root's alone to write to.
 	Binary string
@@ -47,13 +52,7 @@ type Config struct {
 // so that they meet the host as they will.
 func Run(t *testing.T, c Config) {
 	t.Helper()
-	if c.Plugin == nil && c.Binary == "" {
-		t.Fatal("sdktest.Run: neither a plugin nor a binary was given")
-	}
-	report, err := c.report(t)
-	if err != nil {
-		t.Fatal(err)
-	}
+	report := Check(t, c)
 	for _, r := range report.Results {
 		switch {
 		case c.Except[r.ID] != "":
@@ -74,11 +73,27 @@ func Run(t *testing.T, c Config) {
 	}
 }
 
+// Check is Run without subtests: what is broken is in the report.
+func Check(t *testing.T, c Config) conformance.Report {
+	t.Helper()
+	report, err := c.report(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
 func (c Config) report(t *testing.T) (conformance.Report, error) {
 	if c.Binary != "" {
 		return c.check(t.Context())
 	}
-	s := &memory{plugin: c.Plugin, base: Scratch()}
+	s := &memory{register: c.Register, base: Scratch()}
+	switch {
+	case c.Plugin != nil:
+		s.register = func(server grpc.ServiceRegistrar) { sdk.Register(server, c.Plugin) }
+	case c.Register == nil:
+		return conformance.Report{}, errors.New("neither a plugin nor a binary was given")
+	}
 	if s.base == "" {
 		s.base = t.TempDir()
 	}

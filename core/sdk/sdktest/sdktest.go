@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"google.golang.org/grpc"
+
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
@@ -16,7 +18,7 @@ import (
 // before it is used.
 func Start(t testing.TB, p sdk.Plugin) *sdk.Client {
 	t.Helper()
-	c, err := connect(p)
+	c, err := connect(func(server grpc.ServiceRegistrar) { sdk.Register(server, p) })
 	if err != nil {
 		t.Fatalf("a client of the plugin: %v", err)
 	}
