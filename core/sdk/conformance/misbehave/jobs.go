@@ -65,7 +65,7 @@ var jobs = []Mode{
 	},
 	{
 		Name: "flood", Breaks: []string{"output-bounded"},
-		bootstrap: func(context.Context, request, reporter) error { flood(); return nil },
+		bootstrap: func(ctx context.Context, _ request, _ reporter) error { flood(ctx); return nil },
 	},
 	{Name: "daemon", Breaks: []string{"bootstrap-leaves-nothing", "cancel-leaves-nothing"}, bootstrap: daemon},
 	{
@@ -120,10 +120,10 @@ func progress(done, total uint64) *pb.BootstrapResponse {
 	return &pb.BootstrapResponse{Event: &pb.BootstrapResponse_Progress{Progress: &pb.Progress{Done: done, Total: total, Unit: "files"}}}
 }
 
-// flood prints 100 MB.
-func flood() {
+// flood prints 100 MB, unless it is told to stop.
+func flood(ctx context.Context) {
 	line := []byte(strings.Repeat("E: something is wrong, over and over again, \x1b[31mlook\x1b[0m at it ", 15) + "\n")
-	for written := 0; written < 100<<20; written += len(line) {
+	for written := 0; written < 100<<20 && ctx.Err() == nil; written += len(line) {
 		_, _ = unix.Write(2, line) // the real one, which go-plugin has replaced
 	}
 }
