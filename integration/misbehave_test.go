@@ -48,7 +48,7 @@ func TestNoPluginDoesHarmAndEachIsToldWhatItBreaks(t *testing.T) {
 			}
 		}
 	})
-	left := h.Run(t, "sh", "-c", "pgrep -af 'nspawn-build-plugin-|"+misbehave.Daemon+"' | grep -v pgrep; ls -d /var/tmp/nspawn-build-* /run/nspawn-build/plugin-* 2>/dev/null")
+	left := h.Run(t, "sh", "-c", "pgrep -af 'nspawn-build-plugin-|"+misbehave.Daemon+"' | grep -v pgrep; ls -d /var/cache/nspawn-build/trials /run/nspawn-build/plugin-* 2>/dev/null")
 	if text := strings.TrimSpace(left.Stdout); text != "" {
 		t.Errorf("this is left:\n%s", text)
 	}

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -42,7 +40,7 @@ func (a *app) pluginCheckCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "only", Usage: "run only the `RULE` or group of rules; may be repeated"},
 			&cli.BoolFlag{Name: "list-rules", Usage: "print the rules, and run nothing"},
 			&cli.DurationFlag{Name: "silence", Value: 15 * time.Minute, Usage: "how long a job may go without a word"},
-			&cli.StringFlag{Name: "directory", Value: "/var/tmp", Usage: "make trees in a directory of their own in `DIR`"},
+			&cli.StringFlag{Name: "directory", Value: machines.CacheDir, Usage: "make trees in a directory of their own in `DIR`"},
 			&cli.StringFlag{Name: "junit", Usage: "write the report as JUnit does to `FILE` as well"},
 			outputFlag(),
 		},
@@ -69,12 +67,16 @@ func (a *app) pluginCheck(ctx *cli.Context) error {
 		return err
 	}
 	h.Silence = ctx.Duration("silence")
-	place, err := os.MkdirTemp(ctx.String("directory"), "nspawn-build-check-") // 0700
+	dir, err := filepath.Abs(ctx.String("directory"))
 	if err != nil {
-		return &usageError{"directory: " + err.Error(), "name a directory with room for a tree"}
+		return err
+	}
+	place, leave, err := plugincheck.Place(dir)
+	if err != nil {
+		return err
 	}
 	report, err := a.tried(ctx, h, place, c)
-	if err = errors.Join(err, plugincheck.Remove(context.WithoutCancel(ctx.Context), place)); err != nil {
+	if err = errors.Join(err, leave()); err != nil {
 		return err
 	}
 	return a.reported(ctx, report)

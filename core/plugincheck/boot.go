@@ -30,9 +30,10 @@ var rungs = map[string]string{
 func Booter(state, runtime string) func(ctx context.Context, tree string, facts sdk.Facts) ([]conformance.Rung, error) {
 	return func(ctx context.Context, tree string, facts sdk.Facts) ([]conformance.Rung, error) {
 		var all []conformance.Rung
-		if err := prepare(ctx, filepath.Join(state, "state"), tree, facts); err != nil {
-			// What the host cannot do with the tree is the tree's fault.
-			return []conformance.Rung{{Name: "booted", Detail: err.Error()}}, nil
+		if unfit := prepare(ctx, filepath.Join(state, "state"), tree, facts); unfit != nil {
+			// What cannot be done with the tree is the tree's fault.
+			all = append(all, conformance.Rung{Name: rungs[verify.Booted], Detail: unfit.Error()})
+			return all, context.Cause(ctx)
 		}
 		report, err := verify.Run(ctx, verify.Target{Tree: tree, Name: bootName, RuntimeDir: runtime}, nil)
 		for _, c := range report.Checks {

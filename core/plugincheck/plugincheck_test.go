@@ -90,6 +90,32 @@ func TestABinaryIsTriedThoughNothingVouchesForIt(t *testing.T) {
 	}
 }
 
+func TestWhatAKilledTrialLeftGoesWithTheNext(t *testing.T) {
+	sdktest.AsRoot(t)
+	dir := filepath.Join(t.TempDir(), "cache")
+	left := filepath.Join(dir, "trials", "trial-1", "job-1", "target", "etc")
+	if err := os.MkdirAll(left, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	place, leave, err := plugincheck.Place(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "trials", "trial-1")); !os.IsNotExist(err) {
+		t.Errorf("it is still there: %v", err)
+	}
+	other, leaveOther, err := plugincheck.Place(dir)
+	if err != nil || other == place {
+		t.Fatalf("a second trial at the same time: %q, %v", other, err)
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Join(place, "job-2", "target"), 0o700), leaveOther(), leave()); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("%v is left, %v", entries, err)
+	}
+}
+
 func TestWhatIsLeftIsFoundFromOutside(t *testing.T) {
 	for _, mode := range []string{"daemon", "mounts"} {
 		m, _ := misbehave.Find(mode)

@@ -114,7 +114,12 @@ func parentOf(path string) (parent int, alive bool) {
 // Mounts are those that the plugin sees, with "ro" or "rw" for each. One that
 // lies on another has a number.
 func (s *Session) Mounts() (map[string]string, error) {
-	mounts, err := mountinfo.PidMountInfo(s.pid())
+	table, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", s.pid()))
+	if err != nil {
+		return nil, fmt.Errorf("the plugin's mounts: %w", err)
+	}
+	defer table.Close() //nolint:errcheck // only read from
+	mounts, err := mountinfo.GetMountsFromReader(table, nil)
 	if err != nil {
 		return nil, fmt.Errorf("the plugin's mounts: %w", err)
 	}

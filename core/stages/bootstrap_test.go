@@ -164,9 +164,11 @@ func TestFactsCannotNameAnythingButUnits(t *testing.T) {
 func TestATreeThatIsNotWhatWasReportedIsThePluginsFault(t *testing.T) {
 	for says, spoil := range map[string]func(root string, f *sdk.Facts) error{
 		"the tree has no os-release": func(root string, _ *sdk.Facts) error { return os.Remove(filepath.Join(root, "usr/lib/os-release")) },
-		"is a program":               func(root string, _ *sdk.Facts) error { return os.Remove(filepath.Join(root, "usr/lib/systemd/systemd")) },
-		"no unit missing.service":    func(_ string, f *sdk.Facts) error { f.SSHUnits = []string{"missing.service"}; return nil },
-		"network_units":              func(_ string, f *sdk.Facts) error { f.NetworkUnits = nil; return nil },
+		"is a program": func(root string, _ *sdk.Facts) error {
+			return os.Remove(filepath.Join(root, "usr/lib/systemd/systemd"))
+		},
+		"no unit missing.service": func(_ string, f *sdk.Facts) error { f.SSHUnits = []string{"missing.service"}; return nil },
+		"network_units":           func(_ string, f *sdk.Facts) error { f.NetworkUnits = nil; return nil },
 	} {
 		b := newBench(t)
 		err := b.bootstrap(func(ctx context.Context, req sdk.Request, to sdk.Reporter) (sdk.Facts, error) {

@@ -192,7 +192,7 @@ func made(look check) check {
 func finished(look check) check {
 	return made(func(ctx context.Context, e *exam) outcome {
 		if e.made.err != nil {
-			return skipped("Bootstrap has made no tree")
+			return skipped("no tree was made")
 		}
 		return look(ctx, e)
 	})

@@ -18,7 +18,7 @@ var cancelRules = []Rule{
 		Why:  "^C is to end what it began. A plugin that goes on is killed, and its tools with it, wherever they are.",
 		Meet: "When ctx is done, or Cancel is called, end the tools: SIGTERM, and SIGKILL soon after. sdk.Command does.",
 
-		check: called(func(e *exam) []string { return nil }),
+		check: called(func(*exam) []string { return nil }),
 	},
 	{
 		ID: "cancel-says-so", Group: GroupCancel,

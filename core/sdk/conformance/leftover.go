@@ -65,10 +65,14 @@ func (b *surroundings) leftRunning(ctx context.Context, s Session) ([]string, er
 				all = append(all, fmt.Sprintf("process %d is left: %s", pid, sdk.Clean(now[pid], 200)))
 			}
 		}
-		if len(all) == 0 || time.Since(begun) > settling || ctx.Err() != nil {
+		if len(all) == 0 || time.Since(begun) > settling {
 			return all, nil
 		}
-		time.Sleep(20 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			return all, context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 

@@ -132,7 +132,7 @@ func (e *exam) unanswered(err error) error {
 	if err == nil || errors.As(err, &failure) {
 		return err
 	}
-	if e.note(err); !errors.Is(err, sdk.ErrProtocol) {
+	if !errors.Is(e.note(err), sdk.ErrProtocol) {
 		e.breaks(RuleAnswers, err.Error())
 	}
 	if errors.Is(err, sdk.ErrUnresponsive) {

@@ -109,7 +109,7 @@ func grease(m protoreflect.Message) {
 	inner := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 1)
 	unknown = protowire.AppendBytes(protowire.AppendTag(unknown, greaseMessage, protowire.BytesType), inner)
 	m.SetUnknown(unknown)
-	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+	m.Range(func(fd protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
 		if fd.Kind() == protoreflect.MessageKind && !fd.IsList() && !fd.IsMap() {
 			grease(m.Mutable(fd).Message())
 		}
