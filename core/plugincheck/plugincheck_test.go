@@ -117,7 +117,7 @@ func TestWhatAKilledTrialLeftGoesWithTheNext(t *testing.T) {
 }
 
 func TestWhatIsLeftIsFoundFromOutside(t *testing.T) {
-	for _, mode := range []string{"daemon", "mounts"} {
+	for _, mode := range []string{"daemon", "mounts", "intruder"} {
 		m, _ := misbehave.Find(mode)
 		if diff := cmp.Diff(m.Breaks, broken(try(t, mode))); diff != "" {
 			t.Errorf("%s: the rules that are broken differ (-want +got):\n%s", mode, diff)

@@ -148,8 +148,10 @@ func (j *job) play(ctx context.Context, e *exam) (err error) {
 	j.facts, j.err = s.Bootstrap(ctx, e.request(j.grants), quiet{})
 	e.ended(j.err)
 	if j.err == nil {
+		var strayed error
 		j.left, err = before.leftAlive(ctx, s)
-		j.strayed = before.leftBeside()
+		j.strayed, strayed = before.strayed(s)
+		err = errors.Join(err, strayed)
 		if now, gone := os.Stat(j.grants.Target); gone != nil || !os.SameFile(root, now) {
 			j.strayed = append(j.strayed, "the target is another directory than the one that was given")
 		}

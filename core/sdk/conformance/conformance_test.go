@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 
+	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/sdk/conformance"
 	"github.com/nspawn-build/nspawn-build/core/sdk/conformance/misbehave"
 	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
@@ -48,7 +49,7 @@ func TestAPluginThatIsInOrderKeepsToEveryRule(t *testing.T) {
 
 // elsewhere are modes that cannot be run in the process of the test: it would
 // hang, die or be mounted over with them.
-var elsewhere = []string{"panic", "killed", "silent", "stop", "deaf", "flood", "daemon", "mounts", "hang-describe", "hang-validate", "liar", "open-end"}
+var elsewhere = []string{"panic", "killed", "silent", "stop", "deaf", "flood", "daemon", "mounts", "intruder", "hang-describe", "hang-validate", "liar", "open-end"}
 
 func TestEachRuleFindsWhatItIsFor(t *testing.T) {
 	sdktest.AsRoot(t)
@@ -73,6 +74,22 @@ func TestRulesHaveNamesAndReasons(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		seen[r.ID] = true
+	}
+	for _, id := range []string{
+		sdk.RuleHandshakeLine, sdk.RuleHandshakeSocket, sdk.RuleHandshakeTLS, sdk.RuleHandshakeVersion, sdk.RuleHandshakeName,
+		sdk.RuleDescribeName, sdk.RuleDescribeDistros, sdk.RuleListsBounded, sdk.RuleOneEnd, sdk.RuleStreamEnds, sdk.RuleEventsBounded,
+		sdk.RuleFactsNames, sdk.RuleFactsOSRelease, sdk.RuleFactsSSH, sdk.RuleFactsNetwork, sdk.RuleFactsUnits, sdk.RuleTreeInit,
+	} {
+		if !seen[id] {
+			t.Errorf("the host holds plugins to %s, which is none of the rules", id)
+		}
+	}
+	for _, m := range misbehave.Modes() {
+		for _, id := range m.Breaks {
+			if !seen[id] {
+				t.Errorf("%s breaks %s, which is none of the rules", m.Name, id)
+			}
+		}
 	}
 	if _, err := conformance.Run(t.Context(), conformance.Config{Only: []string{"no-such-rule"}}); err == nil {
 		t.Error("a rule that there is not was run")

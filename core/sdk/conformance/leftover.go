@@ -76,8 +76,7 @@ func (b *surroundings) leftRunning(ctx context.Context, s Session) ([]string, er
 	}
 }
 
-// leftMounted lists the mounts that are left, and those of the host that were
-// made writable.
+// leftMounted lists the mounts that are left.
 func (b *surroundings) leftMounted(s Session) ([]string, error) {
 	now, err := s.Mounts()
 	if err != nil {
@@ -85,11 +84,23 @@ func (b *surroundings) leftMounted(s Session) ([]string, error) {
 	}
 	var all []string
 	for _, at := range slices.Sorted(maps.Keys(now)) {
-		mode, before := b.mounts[at]
-		switch {
-		case !before:
+		if _, before := b.mounts[at]; !before {
 			all = append(all, "a mount is left on "+b.shown(at))
-		case mode != now[at]:
+		}
+	}
+	return all, nil
+}
+
+// strayed lists what is where nothing was granted: files beside the directories,
+// and mounts of the host's that were made writable.
+func (b *surroundings) strayed(s Session) ([]string, error) {
+	now, err := s.Mounts()
+	if err != nil {
+		return nil, err
+	}
+	all := b.leftBeside()
+	for _, at := range slices.Sorted(maps.Keys(now)) {
+		if mode, before := b.mounts[at]; before && mode != now[at] {
 			all = append(all, fmt.Sprintf("%s was mounted %s and is %s", at, mode, now[at]))
 		}
 	}

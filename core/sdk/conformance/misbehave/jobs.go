@@ -69,6 +69,12 @@ var jobs = []Mode{
 	},
 	{Name: "daemon", Breaks: []string{"bootstrap-leaves-nothing", "cancel-leaves-nothing"}, bootstrap: daemon},
 	{
+		Name: "intruder", Breaks: []string{"writes-where-granted"},
+		bootstrap: func(context.Context, request, reporter) error {
+			return unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND, "")
+		},
+	},
+	{
 		// What was made is beneath a mount, and gone with it.
 		Name: "mounts", Breaks: []string{
 			"bootstrap-leaves-nothing", sdk.RuleFactsOSRelease, sdk.RuleFactsUnits, "facts-package-manager", sdk.RuleTreeInit, "tree-sshd",
