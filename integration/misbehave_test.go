@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk/conformance"
-	"github.com/nspawn-build/nspawn-build/core/sdk/conformance/misbehave"
+	"github.com/nspawn-build/nspawn-build/integration/misbehave"
 	"github.com/nspawn-build/nspawn-build/integration/testhost"
 )
 
@@ -68,7 +68,7 @@ func pluginFile(m misbehave.Mode) string {
 func installMisbehaving(t *testing.T, h *testhost.Host) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "misbehave")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./misbehave").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./misbehave/plugin").CombinedOutput(); err != nil {
 		t.Fatalf("build the plugin that misbehaves: %v\n%s", err, out)
 	}
 	modes := misbehave.Modes()

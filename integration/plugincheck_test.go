@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk/conformance"
-	"github.com/nspawn-build/nspawn-build/core/sdk/conformance/misbehave"
+	"github.com/nspawn-build/nspawn-build/integration/misbehave"
 	"github.com/nspawn-build/nspawn-build/integration/testhost"
 )
 

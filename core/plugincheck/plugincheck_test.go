@@ -15,8 +15,8 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/sdk/conformance"
-	"github.com/nspawn-build/nspawn-build/core/sdk/conformance/misbehave"
 	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
+	"github.com/nspawn-build/nspawn-build/integration/misbehave"
 )
 
 // TestMain makes the test binary the first process of plugins, and the plugins.

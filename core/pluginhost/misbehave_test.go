@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
-	"github.com/nspawn-build/nspawn-build/core/sdk/conformance/misbehave"
+	"github.com/nspawn-build/nspawn-build/integration/misbehave"
 )
 
 // stub is a plugin for one distro, named after its mode, that does what

@@ -11,8 +11,8 @@ import (
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/sdk/conformance"
-	"github.com/nspawn-build/nspawn-build/core/sdk/conformance/misbehave"
 	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
+	"github.com/nspawn-build/nspawn-build/integration/misbehave"
 )
 
 // check runs the rules over a mode in this process.

@@ -1,5 +1,5 @@
 // Command nspawn-build-plugin-MODE is a plugin that misbehaves in the way that it
-// is called after: see core/sdk/conformance/misbehave. It must never be installed
+// is called after: see integration/misbehave. It must never be installed
 // outside of a test host.
 package main
 
@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
-	"github.com/nspawn-build/nspawn-build/core/sdk/conformance/misbehave"
+	"github.com/nspawn-build/nspawn-build/integration/misbehave"
 )
 
 func main() {
