@@ -44,6 +44,7 @@ func TestImagesOfALockAreTheSameForEveryDistribution(t *testing.T) {
 					t.Errorf("the %s differs: %s", what, r)
 				}
 			}
+			validSBOM(t, h, third)
 			h.MustRun(t, "rm", "-rf", "/srv/first", "/srv/second", "/srv/a-third-directory")
 		})
 	}
