@@ -124,7 +124,7 @@ func (h *House) Build(ctx context.Context, w Wanted) (res Result, err error) {
 	}
 	res.Distro, res.Release, res.Arch = b.request.Distro, b.request.Release, b.request.Architecture
 	if err := b.place.begin(ctx); err != nil {
-		return res, errors.Join(err, b.place.remove(context.WithoutCancel(ctx)))
+		return res, errors.Join(b.full(err), b.place.remove(context.WithoutCancel(ctx)))
 	}
 	results, err := b.run(ctx)
 	for _, r := range results {
@@ -143,7 +143,7 @@ func (h *House) Build(ctx context.Context, w Wanted) (res Result, err error) {
 	}
 	res.Verify = b.report
 	if err == nil {
-		err = b.place.publish()
+		err = b.full(b.place.publish())
 	}
 	if keep := err != nil && w.Keep; !keep {
 		err = errors.Join(err, b.place.remove(context.WithoutCancel(ctx)))
