@@ -28,7 +28,7 @@ func (b *build) verify(ctx context.Context) error {
 	}
 	b.report = &report
 	if !report.OK {
-		return &VerifyError{&report}
+		return &VerifyError{Report: &report}
 	}
 	return nil
 }
