@@ -33,7 +33,7 @@ func imageLine(name, out string, more ...string) []string {
 
 func build(t *testing.T, h *testhost.Host, exit int, args ...string) built {
 	t.Helper()
-	r := want(t, exit, h.Run(t, append(args, "--output", "json")...))
+	r := want(t, exit, h.RunCommand(t, testhost.Command{Args: append(args, "--output", "json"), Timeout: 20 * time.Minute}))
 	var b built
 	if err := json.Unmarshal([]byte(r.Stdout), &b); err != nil {
 		t.Fatalf("image did not print JSON: %v: %s", err, r)
