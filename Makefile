@@ -28,6 +28,7 @@ GOFUMPT            := gofumpt@v0.12.0
 BUF                := buf@v1.75.0
 PROTOC_GEN_GO      := protoc-gen-go@v1.36.12
 PROTOC_GEN_GO_GRPC := protoc-gen-go-grpc@v1.6.2
+SBOM_UTILITY       := sbom-utility@v0.16.0
 
 # Set only when root was asked by sudo for somebody whose clone this is.
 INVOKER := $(shell [ "$$(id -u)" = 0 ] && [ -n "$${SUDO_USER:-}" ] && [ "$${SUDO_USER:-}" != root ] \
@@ -121,8 +122,8 @@ test: ## unit tests: no root, no network, seconds
 # One package after the other: machines and hosts of two would share the
 # processors that boot times are measured on.
 .PHONY: integration
-integration: ## tests with real tools and machines (as root)
-	$(TEST) -tags integration -count=1 -p 1 -timeout $(TIMEOUT) $(WITH_MACHINES)
+integration: $(TOOLS)/$(SBOM_UTILITY) ## tests with real tools and machines (as root)
+	PATH="$$PATH:$(TOOLS)/$(SBOM_UTILITY)"; $(TEST) -tags integration -count=1 -p 1 -timeout $(TIMEOUT) $(WITH_MACHINES)
 	for m in $(MODULES); do (cd "$$m" && $(TEST) -tags integration -count=1 -timeout $(TIMEOUT) ./...); done
 
 .PHONY: check
@@ -198,4 +199,11 @@ MODULE_protoc-gen-go-grpc := google.golang.org/grpc/cmd/protoc-gen-go-grpc
 $(TOOLS)/%:
 	$(AS) mkdir -p $@.new
 	$(AS) env $(GO_ENV) GOBIN=$@.new $(GO) install $(MODULE_$(firstword $(subst @, ,$*)))@$(lastword $(subst @, ,$*))
+	$(AS) mv -T $@.new $@
+
+# Its requirements and their digests are in a module of its own: by version alone
+# it cannot be had where the list of its versions is not served.
+$(TOOLS)/$(SBOM_UTILITY):
+	$(AS) mkdir -p $@.new
+	$(AS) env $(GO_ENV) GOBIN=$@.new $(GO) -C packaging/sbom-utility install github.com/CycloneDX/sbom-utility
 	$(AS) mv -T $@.new $@

@@ -231,6 +231,24 @@ var faults = []fault{
 	},
 }
 
+const keptTrees = "/var/cache/nspawn-build/rootfs"
+
+// cacheFaults are those of the trees that are kept, of which the machine's is one.
+var cacheFaults = []fault{
+	{
+		name: "a cached tree that is damaged", inject: "for f in " + keptTrees + "/*/tree.tar.zst; do printf damaged | dd of=$f bs=1 seek=5000 conv=notrunc; done",
+		id: "host.cache", says: "1 of the trees that are kept cannot be used", exit: exitDone, fix: "nspawn-build doctor --fix",
+	},
+	{
+		name: "a cached tree that is half made", inject: "mkdir -m 700 " + keptTrees + "/.new-ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+		id: "host.cache", says: "there are 1 half made", exit: exitDone, fix: "nspawn-build doctor --fix", tidy: "! ls -d " + keptTrees + "/.new-*",
+	},
+	{
+		name: "cached trees that others can read", inject: "chmod 755 " + keptTrees,
+		id: "host.cache", says: keptTrees + " is not a directory that root alone can come near", exit: exitDone, fix: "rm -r " + keptTrees,
+	},
+}
+
 func TestDoctorFindsWhatIsWrongAndItsCommandsMendIt(t *testing.T) {
 	t.Parallel()
 	h := installFixture(t, testhost.Start(t, testhost.Options{}))
@@ -249,7 +267,7 @@ func TestDoctorFindsWhatIsWrongAndItsCommandsMendIt(t *testing.T) {
 			t.Errorf("it does not say so: %s", r)
 		}
 	})
-	for _, f := range faults {
+	for _, f := range slices.Concat(cacheFaults, faults) {
 		f.try(t, h)
 	}
 	checkMachine(t, h, m)

@@ -33,7 +33,7 @@ func imageLine(name, out string, more ...string) []string {
 
 func build(t *testing.T, h *testhost.Host, exit int, args ...string) built {
 	t.Helper()
-	r := want(t, exit, h.Run(t, append(args, "--output", "json")...))
+	r := want(t, exit, h.RunCommand(t, testhost.Command{Args: append(args, "--output", "json"), Timeout: 20 * time.Minute}))
 	var b built
 	if err := json.Unmarshal([]byte(r.Stdout), &b); err != nil {
 		t.Fatalf("image did not print JSON: %v: %s", err, r)
@@ -97,6 +97,7 @@ func TestAnImageIsNobodysAndSaysWhatItIsOf(t *testing.T) {
 				if sbom := h.ReadFile(t, b.SBOM); !strings.Contains(sbom, `"pkg:deb/debian/bash@`) {
 					t.Errorf("the SBOM is %.300s", sbom)
 				}
+				validSBOM(t, h, b)
 			})
 			t.Run("nothing is overwritten", func(t *testing.T) {
 				b := build(t, h, exitExists, imageLine("base", "/srv/out/", "--format", "tar.zst")...)
@@ -263,4 +264,5 @@ func TestADebianImageIsBootstrappedAndAScriptInstallsAPackage(t *testing.T) {
 	if sbom := h.ReadFile(t, more.SBOM); !strings.Contains(sbom, `"pkg:deb/debian/hello@`) {
 		t.Error("the SBOM lacks what the script installed")
 	}
+	validSBOM(t, h, more)
 }

@@ -105,6 +105,7 @@ func (a *app) complete(c *cli.Command) {
 		a.complete(s)
 	}
 	if len(c.Subcommands) > 0 {
+		c.Action = group
 		return
 	}
 	c.Flags = append(c.Flags, logFlags()...)
@@ -130,6 +131,18 @@ func (a *app) complete(c *cli.Command) {
 		defer a.progress.close()
 		return act(ctx)
 	}
+}
+
+// group is what a command does that is only the first word of others.
+func group(ctx *cli.Context) error {
+	if ctx.NArg() == 0 {
+		return cli.ShowSubcommandHelp(ctx)
+	}
+	var names []string
+	for _, c := range ctx.Command.Subcommands {
+		names = append(names, ctx.Command.Name+" "+c.Name)
+	}
+	return &usageError{fmt.Sprintf("%s: %q is not known", ctx.Command.Name, ctx.Args().First()), "use " + strings.Join(names, " or ")}
 }
 
 func logFlags() []cli.Flag {

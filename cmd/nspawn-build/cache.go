@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -104,20 +105,13 @@ type pruned struct {
 }
 
 func (a *app) cachePrune(ctx *cli.Context) error {
-	c, err := a.cacheAlone(ctx)
+	o, err := pruneOptions(ctx)
 	if err != nil {
 		return err
 	}
-	o := rootcache.PruneOptions{All: ctx.Bool("all")}
-	if text := ctx.String("max-size"); text != "" {
-		if o.MaxSize, err = parseBound("max-size", text); err != nil {
-			return err
-		}
-	}
-	if text := ctx.String("older-than"); text != "" {
-		if o.OlderThan, err = parseAge(text); err != nil {
-			return err
-		}
+	c, err := a.cacheAlone(ctx)
+	if err != nil {
+		return err
 	}
 	if o == (rootcache.PruneOptions{}) {
 		o.MaxSize = c.Bound()
@@ -140,18 +134,33 @@ func (a *app) cachePrune(ctx *cli.Context) error {
 	}))
 }
 
+// pruneOptions are those of the line.
+func pruneOptions(ctx *cli.Context) (o rootcache.PruneOptions, err error) {
+	o.All = ctx.Bool("all")
+	if ctx.IsSet("max-size") {
+		if o.MaxSize, err = parseBound("max-size", ctx.String("max-size")); err != nil {
+			return o, err
+		}
+	}
+	if ctx.IsSet("older-than") {
+		o.OlderThan, err = parseAge(ctx.String("older-than"))
+	}
+	return o, err
+}
+
 // parseAge reads a time such as 72h or 30d.
 func parseAge(text string) (time.Duration, error) {
-	unit := time.Duration(1)
-	in := text
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		in, unit = days+"h", 24
+	const day = 24 * time.Hour
+	d, err := time.ParseDuration(text)
+	if days, whole := strings.CutSuffix(text, "d"); whole {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 16)
+		d = time.Duration(n) * day
 	}
-	d, err := time.ParseDuration(in)
 	if err != nil || d <= 0 {
 		return 0, &usageError{fmt.Sprintf("older-than: %q is not a time", text), "use 72h or 30d"}
 	}
-	return d * unit, nil
+	return d, nil
 }
 
 func (a *app) printKept(rows []keptTree) {

@@ -62,6 +62,11 @@ func TestALineIsCompletedByWhatCanComeNext(t *testing.T) {
 		{"matrix |", "plan merge"},
 		{"matrix merge |", ":dirs"},
 		{"matrix --emit |", "github gitlab"},
+		{"cache |", "list prune"},
+		{"cache prune --o|", "--older-than --output"},
+		{"cache prune --max|", "--max-size"},
+		{"cache prune --output |", "text json"},
+		{"cache list --|", "--help --output --log-level --log-format"},
 	} {
 		line := strings.TrimSuffix(tt.line, "|")
 		if got := words(suggest(app, strings.Split(line, " "), names)); got != tt.want {

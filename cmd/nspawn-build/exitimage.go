@@ -16,7 +16,11 @@ func judgeImage(err error) (verdict, bool) {
 	case errors.As(err, &busy):
 		return verdict{exitExists, "wait until it is done, or choose another name or --out"}, true
 	case errors.As(err, &unfit):
-		return verdict{unverifiedExit(*unfit.Report), "the lines above say more; image without --verify keeps it, to be looked at"}, true
+		hint := "the lines above say more; with --on-error keep it is kept, to be looked at"
+		if unfit.Kept != "" {
+			hint = "the lines above say more; it is in " + unfit.Kept
+		}
+		return verdict{unverifiedExit(*unfit.Report), hint}, true
 	}
 	return verdict{}, false
 }

@@ -68,6 +68,10 @@ func (a *app) image(ctx *cli.Context) error {
 	}
 	res, err := house.Build(ctx.Context, w)
 	if err != nil {
+		if res.Kept != "" {
+			a.log.Warn("what was made is kept: the tree is " + res.Kept + "/root, and what was written is in " + res.Kept + "/out")
+			a.log.Info(hintMark + "the next image of that name takes its place")
+		}
 		err = wish{file: file}.locate(err)
 		v := judge(ctx.Context, err)
 		res.Error = &images.Fault{Code: v.code, Message: oneLine(err), Hint: v.hint}

@@ -18,7 +18,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/matrix"
+	"github.com/nspawn-build/nspawn-build/core/quarters"
 )
 
 // matrixRunner builds each image of a matrix in a process of its own, so that
@@ -39,12 +41,13 @@ func (a *app) newMatrixRunner() (*matrixRunner, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	private, err := os.MkdirTemp("", "nspawn-build-matrix-") // 0700
+	// Those of a run that was killed go with the next.
+	q, err := quarters.Kind{Prefix: "matrix-"}.Take(machines.RuntimeDir)
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &matrixRunner{program: program, private: private, tell: func(string, string, string) {}, patience: 3 * time.Minute}
-	return r, func() { _ = os.RemoveAll(private) }, nil
+	r := &matrixRunner{program: program, private: q.Dir, tell: func(string, string, string) {}, patience: 3 * time.Minute}
+	return r, func() { _ = q.Leave() }, nil
 }
 
 // resultLimit is more than image prints, in bytes.

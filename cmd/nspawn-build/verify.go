@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -15,7 +13,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/image"
 	"github.com/nspawn-build/nspawn-build/core/images"
 	"github.com/nspawn-build/nspawn-build/core/machines"
-	"github.com/nspawn-build/nspawn-build/core/rootfs"
+	"github.com/nspawn-build/nspawn-build/core/quarters"
 	"github.com/nspawn-build/nspawn-build/core/verify"
 )
 
@@ -87,35 +85,17 @@ func (a *app) verify(ctx *cli.Context) (err error) {
 // unpacked has t boot the image at path, which is unpacked for that into a
 // directory of its own where need be. done removes it.
 func (a *app) unpacked(ctx context.Context, t *verify.Target, path string, f image.Format) (done func() error, err error) {
-	dir, err := os.MkdirTemp("/var/tmp", "nspawn-build-verify-") // 0700
+	scratch, err := quarters.Kind{Prefix: "nspawn-build-verify-"}.Scratch(ctx, "/var/tmp")
 	if err != nil {
 		return nil, err
 	}
-	root := filepath.Join(dir, "root")
-	done = func() error {
-		return errors.Join(removeUnpacked(context.WithoutCancel(ctx), root), os.Remove(dir))
-	}
-	from, err := images.Bootable(ctx, path, f, root)
+	done = func() error { return scratch.Leave(context.WithoutCancel(ctx)) }
+	from, err := images.Bootable(ctx, path, f, filepath.Join(scratch.Dir, "root"))
 	if err != nil {
 		return nil, errors.Join(err, done())
 	}
 	t.Tree, t.Image = from.Tree, from.Image
 	return done, nil
-}
-
-func removeUnpacked(ctx context.Context, root string) error {
-	tree, err := rootfs.Open(root)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	id, err := tree.Identity()
-	if err := errors.Join(err, tree.Close()); err != nil {
-		return err
-	}
-	return rootfs.RemoveTree(ctx, root, id)
 }
 
 // checkLine says what became of a check.

@@ -123,7 +123,7 @@ func (d *Doctor) Examine(ctx context.Context) (r Report, err error) {
 	for _, look := range []func(context.Context) []Finding{
 		e.nspawn, e.controlGroups, e.users, e.confinement,
 		e.networkd, e.resolved, e.forwarding, e.firewall,
-		e.directories, e.disk, e.plugins, e.tools, e.orphans,
+		e.directories, e.disk, e.cache, e.plugins, e.tools, e.orphans,
 	} {
 		r.Findings = append(r.Findings, look(ctx)...)
 	}

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // tool is a program run in the scratch directory, where everything has the same
@@ -17,6 +19,9 @@ type tool struct {
 	environment []string
 	in          io.Reader
 }
+
+// noSpace is what the C library has programs say, in the locale that is theirs.
+const noSpace = "No space left on device"
 
 func (t tool) run(ctx context.Context, program string, arguments ...string) error {
 	path, err := lookUp(program)
@@ -32,6 +37,9 @@ func (t tool) run(ctx context.Context, program string, arguments ...string) erro
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if strings.Contains(said.String(), noSpace) {
+			err = fmt.Errorf("%w: %w", err, unix.ENOSPC)
 		}
 		return fmt.Errorf("%s: %w: %s", program, err, lastLines(said.String()))
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"time"
 
@@ -144,7 +143,7 @@ func (b *build) stages() []pipeline.Stage {
 func (b *build) run(ctx context.Context) ([]pipeline.Result, error) {
 	order := b.stages()
 	for i, s := range order {
-		order[i] = pipeline.Observed(s, b.Machines.Tell)
+		order[i] = pipeline.Observed(pipeline.Explained(s, b.full), b.Machines.Tell)
 		if b.Machines.Turn != nil && s.Name() == stages.NameBootstrap {
 			order[i] = pipeline.Bounded(order[i], b.Machines.Turn)
 		}
@@ -226,7 +225,14 @@ func (b *build) time() time.Time {
 // write writes every format.
 func (b *build) write(ctx context.Context) error {
 	return b.withTree(func(tree *rootfs.Tree) error {
-		for _, name := range b.Image.Formats {
+		size, err := image.Measure(ctx, tree)
+		if err != nil {
+			return err
+		}
+		for i, name := range b.Image.Formats {
+			if err := b.roomFor(b.Image.Formats[i:], size); err != nil {
+				return err
+			}
 			b.tell("write", pipeline.Progress, name)
 			a, err := image.Write(ctx, tree, image.Format(name), filepath.Join(b.place.out(), b.place.file(name)), image.Options{
 				Name: b.Spec.Name, Arch: b.request.Architecture, Epoch: b.time(), Labels: b.Spec.Labels,
@@ -245,7 +251,6 @@ func (b *build) write(ctx context.Context) error {
 		if b.digest != "" {
 			return nil
 		}
-		var err error
 		b.digest, err = Digest(ctx, tree, b.time())
 		return err
 	})
@@ -292,12 +297,5 @@ func (h *House) ready(w Wanted, dir string) error {
 			return &machines.HostError{Problem: missing.Error(), Hint: hint}
 		}
 	}
-	const least = 1 << 30
-	if free, err := freeIn(dir); err == nil && free < least {
-		return &machines.HostError{
-			Problem: fmt.Sprintf("%s has %d MiB left, where an image takes at least %d MiB while it is made", dir, free>>20, least>>20),
-			Hint:    "make room there, or choose another --out",
-		}
-	}
-	return nil
+	return roomBefore(w, dir)
 }

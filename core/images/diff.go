@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/image"
+	"github.com/nspawn-build/nspawn-build/core/quarters"
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
@@ -135,12 +135,12 @@ func look(ctx context.Context, path string, times bool, side *Side) (items map[s
 	}
 	root := path
 	if side.Format != image.Directory {
-		scratch, err := os.MkdirTemp("/var/tmp", "nspawn-build-diff-")
+		scratch, err := quarters.Kind{Prefix: "nspawn-build-diff-"}.Scratch(ctx, "/var/tmp")
 		if err != nil {
 			return nil, nil, err
 		}
-		defer func() { err = errors.Join(err, removeScratch(context.WithoutCancel(ctx), scratch)) }()
-		root = filepath.Join(scratch, "root")
+		defer func() { err = errors.Join(err, scratch.Leave(context.WithoutCancel(ctx))) }()
+		root = filepath.Join(scratch.Dir, "root")
 		if err := image.Unpack(ctx, path, side.Format, root); err != nil {
 			return nil, nil, err
 		}
@@ -155,18 +155,6 @@ func look(ctx context.Context, path string, times bool, side *Side) (items map[s
 	}
 	packages, err = packagesOf(path, tree, side)
 	return items, packages, err
-}
-
-func removeScratch(ctx context.Context, dir string) error {
-	tree, err := rootfs.Open(dir)
-	if err != nil {
-		return err
-	}
-	id, err := tree.Identity()
-	if err := errors.Join(err, tree.Close()); err != nil {
-		return err
-	}
-	return rootfs.RemoveTree(ctx, dir, id)
 }
 
 func packagesOf(path string, tree *rootfs.Tree, side *Side) ([]sdk.Package, error) {

@@ -70,6 +70,10 @@ type Result struct {
 	Cache    *stages.CacheUse `json:"cache,omitempty"`
 	Verify   *verify.Report   `json:"verify,omitempty"`
 	Packages int              `json:"packages"`
+	// Kept is the directory with what was made of an image that failed, where
+	// that was asked for: the tree is root in it, what was written is in out. The
+	// next image of that name and place takes it away.
+	Kept string `json:"kept,omitempty"`
 	// Pushed says by which digests registries have it.
 	Pushed []string `json:"pushed,omitempty"`
 	Error  *Fault   `json:"error,omitempty"`
@@ -89,7 +93,10 @@ type Fault struct {
 }
 
 // VerifyError says that an image did not pass.
-type VerifyError struct{ Report *verify.Report }
+type VerifyError struct {
+	Report *verify.Report
+	Kept   string // where the image is all the same; empty when it is gone
+}
 
 func (e *VerifyError) Error() string {
 	var all []string
@@ -124,7 +131,7 @@ func (h *House) Build(ctx context.Context, w Wanted) (res Result, err error) {
 	}
 	res.Distro, res.Release, res.Arch = b.request.Distro, b.request.Release, b.request.Architecture
 	if err := b.place.begin(ctx); err != nil {
-		return res, errors.Join(err, b.place.remove(context.WithoutCancel(ctx)))
+		return res, errors.Join(b.full(err), b.place.remove(context.WithoutCancel(ctx)))
 	}
 	results, err := b.run(ctx)
 	for _, r := range results {
@@ -143,16 +150,27 @@ func (h *House) Build(ctx context.Context, w Wanted) (res Result, err error) {
 	}
 	res.Verify = b.report
 	if err == nil {
-		err = b.place.publish()
+		err = b.full(b.place.publish())
 	}
-	if keep := err != nil && w.Keep; !keep {
-		err = errors.Join(err, b.place.remove(context.WithoutCancel(ctx)))
+	if err != nil && w.Keep {
+		return res, b.keep(&res, err)
 	}
+	err = errors.Join(err, b.place.remove(context.WithoutCancel(ctx)))
 	if err != nil {
 		return res, err
 	}
 	b.finish(&res)
 	return res, nil
+}
+
+// keep leaves what was made for somebody to look at.
+func (b *build) keep(res *Result, err error) error {
+	res.Kept, res.Log = b.place.hidden, stages.CustomizeLog(b.place.logs(), b.Spec.Name)
+	var unfit *VerifyError
+	if errors.As(err, &unfit) {
+		unfit.Kept = b.place.out()
+	}
+	return errors.Join(err, b.place.lock.Close())
 }
 
 // tell passes on what happens.

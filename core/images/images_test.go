@@ -26,7 +26,7 @@ func example() Manifest {
 		Version: ManifestVersion, Name: "box", Digest: strings.Repeat("ab", 32), SourceDateEpoch: 1700000000, Distro: "debian", Release: "trixie", Arch: "x86_64",
 		Tool:      Maker{Name: "nspawn-build", Version: "1.0"},
 		Artifacts: []Artifact{{Format: image.Tar, File: "box.tar"}},
-		Facts:     Facts{PackageManager: "apt-get", OSRelease: map[string]string{"ID": "debian", "VERSION_ID": "13"}},
+		Facts:     Facts{PackageManager: "apt-get", OSRelease: map[string]string{"ID": "debian", "NAME": "Debian GNU/Linux", "VERSION_ID": "13"}},
 		Packages: []Package{
 			{Name: "g++", Version: "4:14.2", Architecture: "amd64", License: "GPL-3", Source: "gcc-defaults", SourceVersion: "1.2", SHA256: strings.Repeat("0", 64)},
 			{Name: "g--", Version: "4:14.2", Architecture: "amd64"},
@@ -50,7 +50,7 @@ func TestAnSBOMIsValidAndTheSameEachTime(t *testing.T) {
 	if len(doc.Packages) != 4 || len(doc.Relationships) != 4 {
 		t.Errorf("it has %d packages and %d relationships", len(doc.Packages), len(doc.Relationships))
 	}
-	for _, text := range []string{`"pkg:deb/debian/g%2B%2B@4:14.2?arch=amd64&distro=debian-13"`, `"created": "2023-11-14T22:13:20Z"`} {
+	for _, text := range []string{`"pkg:deb/debian/g%2B%2B@4:14.2?arch=amd64&distro=debian-13"`, `"created": "2023-11-14T22:13:20Z"`, `"primaryPackagePurpose": "OPERATING_SYSTEM"`} {
 		if !strings.Contains(string(data), text) {
 			t.Errorf("%s is missing in\n%s", text, data)
 		}
@@ -58,6 +58,38 @@ func TestAnSBOMIsValidAndTheSameEachTime(t *testing.T) {
 	again, err := SBOM(example())
 	if err != nil || !bytes.Equal(data, again) {
 		t.Errorf("the second time it is different: %v", err)
+	}
+}
+
+// TestAnSBOMSaysWhoHandsOnWhat: the minimum elements of the NTIA ask it of each
+// component. That nobody knows is said too.
+func TestAnSBOMSaysWhoHandsOnWhat(t *testing.T) {
+	labelled := example()
+	labelled.Spec.Labels = map[string]string{"org.opencontainers.image.vendor": "Example Works"}
+	for image, m := range map[string]Manifest{"NOASSERTION": example(), "Organization: Example Works": labelled} {
+		data, err := SBOM(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var doc struct {
+			CreationInfo struct{ Creators []string }
+			Packages     []struct{ Name, Supplier string }
+		}
+		if err := json.Unmarshal(data, &doc); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range doc.Packages {
+			want := "Organization: Debian GNU/Linux"
+			if p.Name == m.Name {
+				want = image
+			}
+			if p.Supplier != want {
+				t.Errorf("%s is of %q, want %q", p.Name, p.Supplier, want)
+			}
+		}
+		if by := doc.CreationInfo.Creators; by[0] != "Tool: nspawn-build-1.0" || len(by) != 1+len(m.Spec.Labels) {
+			t.Errorf("it is by %q", by)
+		}
 	}
 }
 

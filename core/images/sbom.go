@@ -15,6 +15,11 @@ import (
 const (
 	noAssertion = "NOASSERTION"
 	imageID     = "image"
+	// The key by which labels of images say who hands them on, from the image
+	// specification of the Open Container Initiative.
+	vendorLabel = "org.opencontainers.image.vendor"
+	// As the JSON schema of SPDX spells it; the specification has a hyphen.
+	purposeSystem = "OPERATING_SYSTEM"
 )
 
 // SBOM is the SPDX 2.3 document of an image, as JSON. The same manifest gives
@@ -24,17 +29,20 @@ func SBOM(m Manifest) ([]byte, error) {
 	if m.SourceDateEpoch != 0 {
 		created = time.Unix(m.SourceDateEpoch, 0).UTC().Format(time.RFC3339)
 	}
+	vendor := m.Spec.Labels[vendorLabel]
+	creators := []common.Creator{{CreatorType: "Tool", Creator: m.Tool.Name + "-" + m.Tool.Version}}
+	if vendor != "" {
+		creators = append(creators, common.Creator{CreatorType: organization, Creator: vendor})
+	}
 	doc := &v2_3.Document{
 		SPDXVersion: v2_3.Version, DataLicense: v2_3.DataLicense, SPDXIdentifier: "DOCUMENT", DocumentName: m.Name,
 		// A name, not an address that anybody asks.
 		DocumentNamespace: "https://nspawn-build.invalid/spdx/" + m.Name + "/" + m.Digest,
-		CreationInfo: &v2_3.CreationInfo{
-			Created: created, Creators: []common.Creator{{CreatorType: "Tool", Creator: m.Tool.Name + "-" + m.Tool.Version}},
-		},
+		CreationInfo:      &v2_3.CreationInfo{Created: created, Creators: creators},
 		Packages: []*v2_3.Package{{
-			PackageName: m.Name, PackageSPDXIdentifier: imageID, PackageVersion: m.Digest,
+			PackageName: m.Name, PackageSPDXIdentifier: imageID, PackageVersion: m.Digest, PackageSupplier: supplier(vendor),
 			PackageDownloadLocation: noAssertion, PackageLicenseConcluded: noAssertion, PackageLicenseDeclared: noAssertion,
-			PackageCopyrightText: noAssertion, PrimaryPackagePurpose: "OPERATING-SYSTEM",
+			PackageCopyrightText: noAssertion, PrimaryPackagePurpose: purposeSystem,
 			PackageChecksums: []common.Checksum{{Algorithm: common.SHA256, Value: m.Digest}},
 		}},
 		Relationships: []*v2_3.Relationship{relation("DOCUMENT", "DESCRIBES", imageID)},
@@ -52,6 +60,16 @@ func SBOM(m Manifest) ([]byte, error) {
 	var out bytes.Buffer
 	err := spdxjson.Write(doc, &out, spdxjson.Indent("  "), spdxjson.EscapeHTML(false))
 	return out.Bytes(), err
+}
+
+const organization = "Organization"
+
+// supplier says who hands something on, so far as that is known.
+func supplier(name string) *common.Supplier {
+	if name == "" {
+		return &common.Supplier{Supplier: noAssertion}
+	}
+	return &common.Supplier{SupplierType: organization, Supplier: name}
 }
 
 func relation(from common.ElementID, what string, to common.ElementID) *v2_3.Relationship {
@@ -74,6 +92,8 @@ func spdxID(p Package) common.ElementID {
 func spdxPackage(p Package, m Manifest) *v2_3.Package {
 	one := &v2_3.Package{
 		PackageName: p.Name, PackageSPDXIdentifier: spdxID(p), PackageVersion: p.Version,
+		// As in its URL: whose package manager installed it.
+		PackageSupplier:         supplier(m.Facts.OSRelease["NAME"]),
 		PackageDownloadLocation: noAssertion, PackageLicenseConcluded: noAssertion, PackageLicenseDeclared: noAssertion,
 		PackageCopyrightText: noAssertion,
 	}

@@ -3,6 +3,7 @@ package images
 import (
 	"context"
 	"path/filepath"
+	"slices"
 
 	"github.com/nspawn-build/nspawn-build/core/image"
 	"github.com/nspawn-build/nspawn-build/core/machines"
@@ -27,7 +28,7 @@ func (b *build) verify(ctx context.Context) error {
 	}
 	b.report = &report
 	if !report.OK {
-		return &VerifyError{&report}
+		return &VerifyError{Report: &report}
 	}
 	return nil
 }
@@ -35,11 +36,16 @@ func (b *build) verify(ctx context.Context) error {
 // Bootable is what to boot of an image. What is not a file system is unpacked at
 // root, where nothing must be, as whoever gets the image would do.
 func Bootable(ctx context.Context, path string, f image.Format, root string) (verify.Target, error) {
-	switch f {
-	case image.Directory:
+	switch {
+	case f == image.Directory:
 		return verify.Target{Tree: path}, nil
-	case image.Squashfs, image.Erofs, image.Raw:
+	case !unpacked(f):
 		return verify.Target{Image: path}, nil
 	}
 	return verify.Target{Tree: root}, image.Unpack(ctx, path, f, root)
+}
+
+// unpacked tells whether an image of a format is unpacked to be booted.
+func unpacked(f image.Format) bool {
+	return !slices.Contains([]image.Format{image.Directory, image.Squashfs, image.Erofs, image.Raw}, f)
 }

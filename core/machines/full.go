@@ -26,6 +26,8 @@ type FullError struct {
 	Mount string // where it is mounted
 	What  string // of what there is nothing left: "space", "inodes" or "quota"
 	Err   error
+	// Elsewhere says how to have it on another one; empty for a machine.
+	Elsewhere string
 }
 
 func (e *FullError) Error() string {
@@ -38,8 +40,15 @@ func (e *FullError) Unwrap() error { return e.Err }
 // Hint is what to do.
 func (e *FullError) Hint() string {
 	flag := map[string]string{"inodes": "-i "}[e.What]
-	return fmt.Sprintf("make room there (df %s%s), or have trees elsewhere with --directory; then the same command again", flag, e.Mount)
+	elsewhere := e.Elsewhere
+	if elsewhere == "" {
+		elsewhere = "have trees elsewhere with --directory"
+	}
+	return fmt.Sprintf("make room there (df %s%s), or %s; then the same command again", flag, e.Mount, elsewhere)
 }
+
+// Full is full for a tree that is no machine's.
+func (h *House) Full(tree string, err error) error { return h.full(tree, err) }
 
 // full names the file system where an error of making the machine of that tree
 // is about one without room. It is to be asked before anything is undone, which
@@ -61,7 +70,7 @@ func (h *House) full(tree string, err error) error {
 		if what == "space" && noInodes(path) {
 			what = "inodes"
 		}
-		return &FullError{mountOf(path), what, err}
+		return &FullError{Mount: mountOf(path), What: what, Err: err}
 	}
 	// A tool says no more than that: it is one of those that are written to,
 	// and the one with the least room.
@@ -75,7 +84,7 @@ func (h *House) full(tree string, err error) error {
 	if what == "space" && noInodes(place) {
 		what = "inodes"
 	}
-	return &FullError{mountOf(place), what, err}
+	return &FullError{Mount: mountOf(place), What: what, Err: err}
 }
 
 var saysFull = regexp.MustCompile(`No space left on device|Disk quota exceeded`)

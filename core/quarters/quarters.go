@@ -1,7 +1,8 @@
 // Package quarters gives something that this process does for a while a
 // directory of its own below the runtime directory. It is locked for as long as
 // this process lives, so that what a killed one left is known and removed by
-// the next that takes quarters.
+// the next that takes quarters. What is too large for that is Scratch. Nothing is
+// removed that is not this user's own, across a mount or through a link.
 package quarters
 
 import (

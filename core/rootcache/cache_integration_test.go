@@ -350,6 +350,12 @@ func TestADamagedTreeIsNeverServed(t *testing.T) {
 					e := w.put(t, k, tree)
 					damage(t, w.path(e.Digest))
 					before := len(*w.warned)
+					h, err := w.Check(t.Context())
+					if err != nil || h.Sound != 0 || len(h.Damaged) != 1 {
+						t.Errorf("checked, it is %+v, %v", h, err)
+					}
+					_, err = os.Lstat(w.path(e.Digest)) // it is not the check that removes it
+					must(t, err)
 					var miss *Miss
 					if _, err := w.Take(t.Context(), k, root); !errors.As(err, &miss) || !miss.Damaged {
 						t.Fatalf("it is taken: %v", err)
@@ -365,10 +371,13 @@ func TestADamagedTreeIsNeverServed(t *testing.T) {
 					}
 					// Made anew, it is served.
 					w.put(t, k, tree)
-					_, err := w.Take(t.Context(), k, root)
+					_, err = w.Take(t.Context(), k, root)
 					must(t, err)
 					if got := sumOf(t, root); got != want {
 						t.Errorf("made anew it is %s", got)
+					}
+					if h, err = w.Check(t.Context()); err != nil || h.Sound != 1 || len(h.Damaged)+h.Half != 0 {
+						t.Errorf("made anew and checked, it is %+v, %v", h, err)
 					}
 				})
 			}

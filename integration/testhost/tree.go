@@ -18,7 +18,7 @@ import (
 var hostPackages = []string{
 	"systemd", "systemd-sysv", "systemd-container", "systemd-resolved", "dbus", "libpam-systemd", "udev",
 	"openssh-client", "sshpass", "iproute2", "nftables", "iputils-ping", "procps", "curl", "ca-certificates",
-	"debootstrap", "mmdebstrap", "zstd", "uidmap", "squashfs-tools", "erofs-utils",
+	"debootstrap", "mmdebstrap", "zstd", "uidmap", "squashfs-tools", "erofs-utils", "e2fsprogs", "xz-utils",
 }
 
 // machinePackages is what a Debian machine has: the set of the debootstrap
