@@ -127,6 +127,7 @@ vm: ## tests on a kernel of their own, in software emulation (as root, on Debian
 
 .PHONY: bench
 bench: ## measure (as root, for those with machines)
+	packaging/install-deps test
 	$(TEST) -run '^$$' -bench . -benchmem -p 1 -timeout $(TIMEOUT) ./core/... ./plugins/... ./cmd/...
 	$(TEST) -tags integration -run '^$$' -bench . -benchtime 3x -timeout $(TIMEOUT) ./integration/
 
