@@ -178,7 +178,7 @@ func (c *contender) measure(b *testing.B, h *testhost.Host, beginning string, pa
 	c.peak[beginning] = max(c.peak[beginning], stop())
 	switch missing := c.missing(b, h, packages); {
 	case r.Exit != 0:
-		c.failed = lastLine(r.Stderr + r.Stdout)
+		c.failed = lastLine(r.Stdout + r.Stderr)
 		b.Logf("%s, %s: %s", c.name, beginning, r)
 	case len(missing) > 0:
 		c.failed = fmt.Sprintf("the tree lacks %q", missing)
@@ -233,12 +233,10 @@ func table(b *testing.B, h *testhost.Host, all []*contender, bare time.Duration)
 		}
 		return strconv.FormatInt(c.peak[beginning]>>20, 10)
 	}
-	fmt.Fprintln(w, "\tcold s\twith packages s\twith the tree s\tpeak MiB cold\tpackages\ttree\ttree MiB\tkept MiB\t ")
+	fmt.Fprintln(w, "\tcold s\twith packages s\twith the tree s\tpeak MiB: cold\tpackages\ttree\ton disk MiB: tree\tkept\t ")
 	var versions []string
 	for _, c := range all {
-		if v := c.name + ": " + lastLine(h.MustRun(b, c.version...)); !strings.Contains(c.name, "login") {
-			versions = append(versions, v)
-		}
+		versions = append(versions, lastLine(h.MustRun(b, c.version...)))
 		if c.failed != "" {
 			fmt.Fprintf(w, "%s\tcould not run: %s\n", c.name, c.failed)
 			continue
@@ -250,7 +248,7 @@ func table(b *testing.B, h *testhost.Host, all []*contender, bare time.Duration)
 	if err := w.Flush(); err != nil {
 		b.Fatal(err)
 	}
-	return text.String() + strings.Join(versions, "; ") + "\n"
+	return text.String() + strings.Join(slices.Compact(versions), "; ") + "\n"
 }
 
 // mebibytes is what directories take on the disk.
@@ -273,7 +271,8 @@ func median(all []time.Duration) time.Duration {
 	if len(all) == 0 {
 		return 0
 	}
-	return slices.Sorted(slices.Values(all))[len(all)/2]
+	sorted := slices.Sorted(slices.Values(all))
+	return (sorted[(len(all)-1)/2] + sorted[len(all)/2]) / 2
 }
 
 // load is how many processes wanted a processor during the last minute.
