@@ -238,7 +238,7 @@ func table(b *testing.B, h *testhost.Host, all []*contender, bare time.Duration)
 	for _, c := range all {
 		versions = append(versions, lastLine(h.MustRun(b, c.version...)))
 		if c.failed != "" {
-			fmt.Fprintf(w, "%s\tcould not run: %s\n", c.name, c.failed)
+			fmt.Fprintf(w, "%s\t  could not run: %s\n", c.name, c.failed)
 			continue
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t \n", c.name,

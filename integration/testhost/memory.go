@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // memoryEvery is how often PeakMemory looks: a peak between two looks is missed.
@@ -18,6 +20,8 @@ const memoryEvery = 100 * time.Millisecond
 // that it saw, in bytes. It is the sum of the processes' proportional set sizes
 // (Pss of /proc/PID/smaps_rollup): pages that several of them map count once,
 // and the page cache does not count. No memory controller is needed for it.
+// A child that is about to execute another program still has its parent's
+// memory, which counts once, too.
 func (h *Host) PeakMemory(t testing.TB) (stop func() int64) {
 	t.Helper()
 	found, err := hierarchies()
@@ -56,13 +60,33 @@ func memoryBelow(cgroup string, without int) int64 {
 		}
 		pids, _ := os.ReadFile(filepath.Join(path, "cgroup.procs"))
 		for pid := range strings.FieldsSeq(string(pids)) {
-			if pid != strconv.Itoa(without) {
+			if pid != strconv.Itoa(without) && !borrowed(pid) {
 				sum += proportional(pid)
 			}
 		}
 		return nil
 	})
 	return sum
+}
+
+// kcmpVM asks kcmp(2) whether two processes share their memory.
+const kcmpVM = 1
+
+// borrowed tells whether a process still has the memory of its parent.
+func borrowed(pid string) bool {
+	status, err := os.ReadFile(filepath.Join("/proc", pid, "status"))
+	if err != nil {
+		return true // gone
+	}
+	_, rest, _ := strings.Cut(string(status), "\nPPid:")
+	line, _, _ := strings.Cut(rest, "\n")
+	parent, parentErr := strconv.Atoi(strings.TrimSpace(line))
+	child, childErr := strconv.Atoi(pid)
+	if parentErr != nil || childErr != nil || parent == 0 {
+		return false
+	}
+	same, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(child), uintptr(parent), kcmpVM, 0, 0, 0)
+	return errno == 0 && same == 0
 }
 
 // proportional is the proportional set size of a process, in bytes.
