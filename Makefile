@@ -138,7 +138,9 @@ vm: ## tests on a kernel of their own, in software emulation (as root, on Debian
 	CI=$${CI-true} $(TEST) -tags vm -count=1 -v -timeout $(TIMEOUT) ./integration/
 
 .PHONY: bench
+bench: TIMEOUT = 120m
 bench: ## measure (as root, for those with machines)
+	packaging/install-deps test
 	$(TEST) -run '^$$' -bench . -benchmem -p 1 -timeout $(TIMEOUT) ./core/... ./plugins/... ./cmd/...
 	$(TEST) -tags integration -run '^$$' -bench . -benchtime 3x -timeout $(TIMEOUT) ./integration/
 
