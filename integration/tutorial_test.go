@@ -43,11 +43,13 @@ func TestTheTutorialIsTrue(t *testing.T) {
 	h.MustRun(t, "useradd", "--create-home", "--shell", "/bin/bash", "dev")
 	h.WriteFile(t, "/etc/sudoers.d/dev", "dev ALL=(ALL) NOPASSWD: ALL\n", "0440")
 	h.MustRun(t, "install", "-d", "-m", "0700", "-o", "dev", "/home/dev/.ssh")
-	h.MustRun(t, "su", "-", "dev", "-c", "ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519")
+	// Without a session, which would outlive what is looked at.
+	asDev := []string{"setpriv", "--reuid=dev", "--regid=dev", "--init-groups", "env", "-C", "/home/dev", "HOME=/home/dev", "USER=dev", "LOGNAME=dev", "bash", "--login", "-c"}
+	h.MustRun(t, append(asDev, "ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519")...)
 	goEnvironment(t, h)
 	before := h.Calm(t)
 	h.WriteFile(t, "/home/dev/tutorial", script, "0644")
-	r := h.RunCommand(t, testhost.Command{Args: []string{"su", "-", "dev", "-c", "exec bash ~/tutorial"}, Timeout: 20 * time.Minute})
+	r := h.RunCommand(t, testhost.Command{Args: append(asDev, "exec bash ~/tutorial"), Timeout: 20 * time.Minute})
 	want(t, exitDone, r)
 	for _, words := range []string{"my-linux 0.1.0", "\nmycontainer\n", "My Linux", " 0 broken"} {
 		if !strings.Contains(r.Stdout, words) {
