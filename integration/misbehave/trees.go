@@ -57,7 +57,7 @@ var trees = []Mode{
 		Name: "owner", Breaks: []string{"tree-owners"},
 		tree: func(root string, _ *sdk.Facts) error { return os.Chown(filepath.Join(root, "usr/sbin/sshd"), 4242, 0) },
 	},
-	{Name: "untidy", Breaks: []string{"tree-tidy"}, tree: with(file{"tmp/left", "", 0o600})},
+	{Name: "untidy", Breaks: []string{"tree-tidy"}, tree: with(file{"tmp/\x1b[2Jleft", "", 0o600})},
 	{
 		Name: "talkative", Breaks: []string{"tree-host-paths"},
 		tree: func(root string, _ *sdk.Facts) error {

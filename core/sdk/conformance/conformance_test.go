@@ -63,6 +63,10 @@ func TestEachRuleFindsWhatItIsFor(t *testing.T) {
 				t.Errorf("the rules that are broken differ (-want +got):\n%s", diff)
 				_ = r.WriteText(os.Stderr)
 			}
+			var text strings.Builder
+			if err := r.WriteText(&text); err != nil || strings.ContainsAny(text.String(), "\x1b\a\x00") {
+				t.Errorf("the report is more than text: %q, %v", text.String(), err)
+			}
 		})
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
 // Status is what became of a rule.
@@ -31,7 +33,10 @@ func (r *Result) decide(o outcome) {
 	r.Seen, r.Skipped = nil, ""
 	switch {
 	case len(o.seen) > 0:
-		r.Status, r.Seen = Broken, o.seen
+		r.Status = Broken
+		for _, s := range o.seen { // names of files, above all, may hold anything
+			r.Seen = append(r.Seen, sdk.Clean(s, 1024))
+		}
 	case o.skip != "":
 		r.Status, r.Skipped = Skipped, o.skip
 	default:

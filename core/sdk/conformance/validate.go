@@ -184,10 +184,7 @@ func resolves(ctx context.Context, e *exam) outcome {
 	if r.Release == "" {
 		say("release is empty")
 	}
-	if r.Architecture == "" {
-		say("architecture is empty")
-	}
-	if e.Request.Release != "" && r.Release == "" || e.Request.Architecture != r.Architecture && r.Architecture != "" {
+	if r.Architecture != e.Request.Architecture {
 		say("architecture was given as %q and is %q", e.Request.Architecture, r.Architecture)
 	}
 	for _, o := range e.described.Options {
