@@ -59,10 +59,8 @@ func (e *exam) attacks() []attack {
 // hostile looks at what became of requests that must be refused, of which one
 // session gets all: it has to live through them.
 func hostile(ctx context.Context, e *exam) outcome {
-	if err := e.describe(ctx); err != nil {
-		return skipped("%s", reason(err))
-	}
-	if err := e.validate(ctx); err != nil && !errors.Is(err, errRefused) {
+	// Of a request that is refused anyway nothing is learned by making it worse.
+	if err := e.validate(ctx); err != nil {
 		return skipped("%s", reason(err))
 	}
 	v := e.validated

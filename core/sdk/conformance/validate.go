@@ -22,8 +22,8 @@ var validateRules = []Rule{
 	{
 		ID: "validate-good", Group: GroupValidate,
 		Says: "The request that is tried, with nothing but defaults unless told otherwise, is fine.",
-		Why:  "`nspawn-build --distro DISTRO NAME` must do.",
-		Meet: "Choose a default for everything. When a tool is missing on this host that is its error to report; install it, or give --mirror, --keyring and --option as the plugin needs them.",
+		Why:  "With a request that is refused nothing else can be tried. And what takes no flags takes no manual: `nspawn-build --distro DISTRO NAME` is to do.",
+		Meet: "Choose a default for everything for which there is one. When a tool is missing on this host that is its error to report; install it, or give --mirror, --keyring and --option as the plugin needs them.",
 
 		check: func(ctx context.Context, e *exam) outcome {
 			if err := e.validate(ctx); err != nil && !errors.Is(err, errRefused) {
