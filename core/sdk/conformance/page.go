@@ -40,7 +40,7 @@ takes a mirror. ` + "`--output json`" + ` and ` + "`--junit FILE`" + ` are for m
 In Go, the same rules are a test:
 
     func TestThePluginKeepsToTheRules(t *testing.T) {
-    	sdktest.Run(t, sdktest.Config{Plugin: newPlugin(), Offline: true})
+        sdktest.Run(t, sdktest.Config{Plugin: newPlugin(), Offline: true})
     }
 
 Without Offline it makes a tree and cancels another: run it as root, in sdktest.RunContained. With Binary in place of
