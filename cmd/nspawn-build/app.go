@@ -142,7 +142,7 @@ func group(ctx *cli.Context) error {
 	for _, c := range ctx.Command.Subcommands {
 		names = append(names, ctx.Command.Name+" "+c.Name)
 	}
-	return &usageError{fmt.Sprintf("%s: %q is not known", ctx.Command.Name, ctx.Args().First()), "use " + strings.Join(names, " or ")}
+	return &usageError{fmt.Sprintf("%s: %q is not known", ctx.Command.Name, ctx.Args().First()), "there is " + strings.Join(names, ", ")}
 }
 
 func logFlags() []cli.Flag {
