@@ -49,6 +49,10 @@ TEST     = env $(GO_ENV) $(GO) test
 PLUGINS      := $(patsubst plugins/%/main.go,%,$(wildcard plugins/*/main.go))
 PLUGIN_FILES := $(PLUGINS:%=nspawn-build-plugin-%)
 PROTO        := core/sdk/proto
+# Plugins that are examples, each as it would be in a repository of its own:
+# modules, and one that is no Go.
+MODULES      := $(patsubst %/go.mod,%,$(wildcard examples/plugins/*/go.mod))
+PYTHON_PLUGIN := examples/plugins/tarball-python
 # The packages that have tests behind the build tag, with all of their tests.
 WITH_MACHINES = $(shell grep -rlE '^//go:build integration' --include='*_test.go' cmd core integration plugins | xargs -n 1 dirname | sort -u | sed 's,^,./,')
 SCRIPTS      := .ci/run examples/ci/build-tools.sh packaging/find-go packaging/install-deps packaging/quickstart.sh
@@ -79,7 +83,7 @@ install: build ## install below PREFIX (/usr/local) and DESTDIR
 	install -d -m 0755 $(INSTALLED)/bin $(INSTALLED)/lib/nspawn-build/plugins
 	install -m 0755 $(BIN)/nspawn-build $(INSTALLED)/bin/
 	install -m 0755 $(PLUGIN_FILES:%=$(BIN)/plugins/%) $(INSTALLED)/lib/nspawn-build/plugins/
-	umask 022; $(BIN)/nspawn-build plugin-lock $(INSTALLED)/lib/nspawn-build/plugins
+	umask 022; $(BIN)/nspawn-build plugin-lock $(INSTALLED)/lib/nspawn-build/plugins $(INSTALLED)/lib/nspawn-build/plugins/plugins.lock $(PLUGINS)
 	umask 022; for f in $(ASIDE:%=$(DESTDIR)%); do mkdir -p "$${f%/*}"; done
 	umask 022; for u in $(UNITS); do sed 's,@BINDIR@,$(PREFIX)/bin,' "packaging/systemd/$$u" >"$(DESTDIR)$(UNITDIR)/$$u"; done
 	umask 022; $(BIN)/nspawn-build man >$(DESTDIR)$(MANDIR)/man8/nspawn-build.8
@@ -87,10 +91,13 @@ install: build ## install below PREFIX (/usr/local) and DESTDIR
 	umask 022; $(BIN)/nspawn-build completion zsh >$(DESTDIR)$(ZSHDIR)/_nspawn-build
 	umask 022; $(BIN)/nspawn-build completion fish >$(DESTDIR)$(FISHDIR)/nspawn-build.fish
 
+# What plugin install brought stays, and so does what vouches for it.
 .PHONY: uninstall
 uninstall: ## remove what install put there; machines stay
 	rm -f $(INSTALLED)/bin/nspawn-build $(PLUGIN_FILES:%=$(INSTALLED)/lib/nspawn-build/plugins/%)
-	rm -f $(INSTALLED)/lib/nspawn-build/plugins/plugins.lock $(ASIDE:%=$(DESTDIR)%)
+	rm -f $(ASIDE:%=$(DESTDIR)%)
+	ls $(INSTALLED)/lib/nspawn-build/plugins/nspawn-build-plugin-* >/dev/null 2>&1 || \
+		rm -f $(INSTALLED)/lib/nspawn-build/plugins/plugins.lock
 	if [ -d $(INSTALLED)/lib/nspawn-build ]; then \
 		rmdir --ignore-fail-on-non-empty $(INSTALLED)/lib/nspawn-build/plugins $(INSTALLED)/lib/nspawn-build; fi
 
@@ -108,12 +115,16 @@ clean: ## remove what was built; the key of the quickstart's machine stays
 .PHONY: test
 test: ## unit tests: no root, no network, seconds
 	$(TEST) ./...
+	for m in $(MODULES); do (cd "$$m" && $(TEST) ./...); done
+	if [ -x /usr/bin/python3 ] || [ "$${CI:-}" = true ]; then cd $(PYTHON_PLUGIN) && /usr/bin/python3 -B -m unittest --quiet; \
+		else echo 'there is no python3: the plugin in Python was not tested' >&2; fi
 
 # One package after the other: machines and hosts of two would share the
 # processors that boot times are measured on.
 .PHONY: integration
 integration: $(TOOLS)/$(SBOM_UTILITY) ## tests with real tools and machines (as root)
 	PATH="$$PATH:$(TOOLS)/$(SBOM_UTILITY)"; $(TEST) -tags integration -count=1 -p 1 -timeout $(TIMEOUT) $(WITH_MACHINES)
+	for m in $(MODULES); do (cd "$$m" && $(TEST) -tags integration -count=1 -timeout $(TIMEOUT) ./...); done
 
 .PHONY: check
 check: ## install what the tests need, then run all of them (as root)
@@ -143,17 +154,20 @@ cover: ## how much of the code the unit tests run
 
 .PHONY: lint
 lint: $(TOOLS)/$(GOLANGCI_LINT) ## check the code, the import directions and the scripts
-	$(AS) env $(GO_ENV) GOLANGCI_LINT_CACHE=$(CURDIR)/.cache/golangci-lint $(TOOLS)/$(GOLANGCI_LINT)/golangci-lint run --allow-parallel-runners --build-tags integration,vm ./...
+	for m in . $(MODULES); do (cd "$$m" && $(AS) env $(GO_ENV) GOLANGCI_LINT_CACHE=$(CURDIR)/.cache/golangci-lint \
+		$(TOOLS)/$(GOLANGCI_LINT)/golangci-lint run --allow-parallel-runners --build-tags integration,vm ./...); done
+	for m in $(MODULES); do (cd "$$m" && $(AS) env $(GO_ENV) $(GO) mod tidy -diff); done
 	for s in $(SCRIPTS); do bash -n "$$s"; done
 	if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo 'shellcheck is not installed: scripts were only parsed' >&2; [ "$${CI:-}" != true ]; fi
 
 .PHONY: fmt
 fmt: $(TOOLS)/$(GOFUMPT) ## format the code
-	$(AS) $(TOOLS)/$(GOFUMPT)/gofumpt -w cmd core integration plugins
+	$(AS) $(TOOLS)/$(GOFUMPT)/gofumpt -w cmd core integration plugins $(MODULES)
 
 .PHONY: proto
 proto: proto-tools ## generate the protocol's Go code
 	cd $(PROTO) && $(AS) env PATH="$(PROTO_PATH):$$PATH" buf generate
+	$(DESCRIPTORS) | $(AS) $(PYTHON_PLUGIN)/embed
 
 .PHONY: proto-check
 proto-check: proto-tools ## is the protocol clean and what was promised, and its generated code that of the protocol?
@@ -161,6 +175,9 @@ proto-check: proto-tools ## is the protocol clean and what was promised, and its
 	fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; cp -R $(PROTO)/. "$$fresh"; \
 		(cd "$$fresh" && find . -name '*.pb.go' -delete && PATH="$(PROTO_PATH):$$PATH" buf generate); \
 		diff -r $(PROTO) "$$fresh" || { echo 'hint: run `make proto` and commit what it changes' >&2; exit 1; }
+	$(DESCRIPTORS) | $(PYTHON_PLUGIN)/embed --check
+
+DESCRIPTORS = $(TOOLS)/$(BUF)/buf build $(PROTO) --as-file-descriptor-set --exclude-source-info -o -
 
 # What plugins of other teams rely on is compared with what was promised last:
 # the protocol by proto-check, the SDK by a test of its own.

@@ -29,6 +29,7 @@ type app struct {
 	log      *logrus.Logger
 	config   config
 	progress *progress
+	dev      []pluginhost.DevPlugin
 	line     []string // the command line, in the flag parser's order
 }
 
@@ -124,6 +125,9 @@ func (a *app) complete(c *cli.Command) {
 		if err := a.setLog(ctx); err != nil {
 			return err
 		}
+		if err := a.readDevPlugins(ctx); err != nil {
+			return err
+		}
 		defer a.progress.close()
 		return act(ctx)
 	}
@@ -138,7 +142,7 @@ func group(ctx *cli.Context) error {
 	for _, c := range ctx.Command.Subcommands {
 		names = append(names, ctx.Command.Name+" "+c.Name)
 	}
-	return &usageError{fmt.Sprintf("%s: %q is not known", ctx.Command.Name, ctx.Args().First()), "use " + strings.Join(names, " or ")}
+	return &usageError{fmt.Sprintf("%s: %q is not known", ctx.Command.Name, ctx.Args().First()), "there is " + strings.Join(names, ", ")}
 }
 
 func logFlags() []cli.Flag {
@@ -232,7 +236,7 @@ func needRoot() error {
 
 func (a *app) plugins() *pluginhost.Host {
 	return &pluginhost.Host{
-		Directories: pluginhost.DefaultDirectories(), RuntimeDir: machines.RuntimeDir, Log: logrus.NewEntry(a.log),
+		Directories: pluginhost.DefaultDirectories(), RuntimeDir: machines.RuntimeDir, Log: logrus.NewEntry(a.log), Dev: a.dev,
 	}
 }
 

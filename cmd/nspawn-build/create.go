@@ -32,7 +32,7 @@ func (a *app) createCommand() *cli.Command {
 			&cli.BoolFlag{Name: "print-schema", Usage: "print the JSON Schema of spec files, and do nothing else"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and touch nothing"},
 			&cli.BoolFlag{Name: "resume", Usage: "continue a creation that was interrupted"},
-			onErrorFlag(),
+			onErrorFlag(), devPluginFlag(),
 			outputFlag(),
 		),
 		Action: a.create,

@@ -94,7 +94,7 @@ func judgeKind(ctx context.Context, err error) verdict {
 		return verdict{exitInterrupted, noHint}
 	}
 	for _, row := range []func(error) (verdict, bool){
-		judgeInput, judgeImage, judgeMatrix, judgeState, judgeHost, judgeReadiness, judgeStage, judgeVerify,
+		judgeInput, judgePlugin, judgeImage, judgeMatrix, judgeState, judgeHost, judgeReadiness, judgeStage, judgeVerify, judgePluginCheck,
 	} {
 		if v, ok := row(err); ok {
 			return v
@@ -205,7 +205,7 @@ func judgeHost(err error) (verdict, bool) {
 	}
 	for _, broken := range []error{pluginhost.ErrPluginDied, pluginhost.ErrProtocol, pluginhost.ErrUnresponsive} {
 		if errors.Is(err, broken) {
-			return verdict{exitBootstrap, "this is a fault of the plugin; --log-level debug shows what it printed"}, true
+			return verdict{exitBootstrap, "this is a fault of the plugin: nspawn-build plugin check tries it, --log-level debug shows what it printed"}, true
 		}
 	}
 	var failure *sdk.Failure

@@ -30,7 +30,7 @@ func (a *app) imageCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "push", Usage: "upload the OCI layout to the registry `REF` once all is well, such as registry.example.org/images/web:1.2; may be repeated"},
 			&cli.BoolFlag{Name: "force", Usage: "replace what is there of the same names"},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "take what is wanted from the spec `FILE`; - is standard input"},
-			onErrorFlag(),
+			onErrorFlag(), devPluginFlag(),
 			// Not with -o, which is --out here.
 			&cli.StringFlag{Name: "output", Value: "text", Usage: "`FORM` of the result: text or json", EnvVars: env("output")},
 		),

@@ -39,7 +39,7 @@ func (a *app) matrixCommand() *cli.Command {
 				&cli.BoolFlag{Name: "resume", Usage: "leave alone what an earlier run has built, unless what it is built of has changed"},
 				&cli.BoolFlag{Name: "dry-run", Usage: "list the images in the order in which they would be built, and touch nothing"},
 			}),
-			cacheFlags(),
+			cacheFlags(), []cli.Flag{devPluginFlag()},
 			grouped("Where it goes:", []cli.Flag{matrixPushFlag()}),
 			grouped("What is told:", []cli.Flag{
 				&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Value: matrixResults, Usage: "keep results in `DIR`"},
@@ -143,7 +143,7 @@ func (a *app) matrixRun(ctx *cli.Context, m *matrix.Matrix, needed map[string]bo
 		return err
 	}
 	defer end()
-	runner.more, runner.push = cacheWords(ctx), push
+	runner.more, runner.push = append(cacheWords(ctx), a.devWords()...), push
 	show := a.showMatrix(len(m.Jobs), runner)
 	report, err := matrix.Run(ctx.Context, m, matrix.Options{
 		Directory: dir, Jobs: jobs, FailFast: ctx.Bool("fail-fast"), Resume: ctx.Bool("resume"), Needed: needed,
@@ -170,6 +170,7 @@ func (a *app) surroundings(push []string) string {
 	for _, key := range []string{"release", "mirror", "keyring", "label"} {
 		all = append(all, fmt.Sprintf("%s: %q", key, a.config[key]))
 	}
+	all = append(all, a.devPrograms()...)
 	slices.Sort(all)
 	return strings.Join(all, "\n")
 }

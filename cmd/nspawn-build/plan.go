@@ -19,7 +19,7 @@ func (a *app) planCommand() *cli.Command {
 		Name:      "plan",
 		Usage:     "say what create would do, and touch nothing",
 		ArgsUsage: "NAME",
-		Flags:     append(slices.Concat(specFlags(), fileFlags(), cacheFlags()), outputFlag()),
+		Flags:     append(slices.Concat(specFlags(), fileFlags(), cacheFlags()), devPluginFlag(), outputFlag()),
 		Action: func(ctx *cli.Context) error {
 			all, list, err := a.wishes(ctx)
 			if err != nil {

@@ -9,13 +9,24 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
+	"github.com/nspawn-build/nspawn-build/core/plugins"
 )
 
 func (a *app) pluginCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "plugin",
-		Usage:       "look at the distro plugins",
-		Subcommands: []*cli.Command{a.pluginListCommand()},
+		Name:  "plugin",
+		Usage: "look at the distro plugins, install, remove and try them",
+		Subcommands: []*cli.Command{
+			a.pluginNewCommand(),
+			a.pluginListCommand(),
+			a.pluginDescribeCommand(),
+			a.pluginCheckCommand(),
+			a.pluginInstallCommand(),
+			a.pluginUpdateCommand(),
+			a.pluginVerifyCommand(),
+			a.pluginRemoveCommand(),
+			a.pluginPushCommand(),
+		},
 	}
 }
 
@@ -25,6 +36,10 @@ type pluginRow struct {
 	Version string      `json:"version,omitempty"`
 	Path    string      `json:"path"`
 	SHA256  string      `json:"sha256,omitempty"`
+	Source  string      `json:"source,omitempty"` // that it was installed from
+	Digest  string      `json:"digest,omitempty"` // of the artifact there
+	Signer  string      `json:"signer,omitempty"` // the fingerprint of who must sign it
+	Dev     bool        `json:"dev,omitempty"`    // by --dev-plugin
 	Distros []distroRow `json:"distros,omitempty"`
 	Options []optionRow `json:"options,omitempty"`
 	Refused string      `json:"refused,omitempty"` // why it is not used
@@ -46,7 +61,10 @@ type optionRow struct {
 }
 
 func row(l pluginhost.Listing) pluginRow {
-	r := pluginRow{Name: l.Name, Version: l.Description.Version, Path: l.Path, SHA256: l.SHA256}
+	r := pluginRow{
+		Name: l.Name, Version: l.Description.Version, Path: l.Path, SHA256: l.SHA256, Dev: l.Dev,
+		Source: l.Pin.Source, Digest: l.Pin.Digest, Signer: plugins.FingerprintOf(l.Pin.Key),
+	}
 	if l.Err != nil {
 		r.Refused = l.Err.Error()
 	}
@@ -63,7 +81,7 @@ func (a *app) pluginListCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "list",
 		Usage: "list the plugins with their distros, releases and options",
-		Flags: []cli.Flag{outputFlag()},
+		Flags: []cli.Flag{devPluginFlag(), outputFlag()},
 		Action: func(ctx *cli.Context) error {
 			if ctx.NArg() > 0 {
 				return &usageError{fmt.Sprintf("unexpected argument %q", ctx.Args().First()), "plugin list takes none"}
@@ -95,6 +113,9 @@ func (a *app) printPlugins(rows []pluginRow) {
 			continue
 		}
 		a.printf("%s %s (%s)\n", r.Name, r.Version, r.Path)
+		for _, p := range pinLines(r) {
+			a.printf("  %s %s\n", p[0], p[1])
+		}
 		w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
 		for _, d := range r.Distros {
 			fmt.Fprintf(w, "  --distro %s\t%s\tdefault %s\treleases %s\n", d.Name, d.Title, d.DefaultRelease, few(d.Releases))
@@ -121,12 +142,12 @@ func (a *app) pluginLockCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "plugin-lock",
 		Usage:     "write the plugins.lock of a directory of plugins",
-		ArgsUsage: "DIR [LOCK]",
+		ArgsUsage: "DIR [LOCK [PLUGIN...]]",
 		Hidden:    true,
 		Action: func(ctx *cli.Context) error {
 			dir := ctx.Args().First()
-			if dir == "" || ctx.NArg() > 2 {
-				return &usageError{"plugin-lock takes a directory, and perhaps the path of the lock", ""}
+			if dir == "" {
+				return &usageError{"plugin-lock takes a directory, and perhaps the path of the lock and the plugins that it is about", ""}
 			}
 			dir, err := filepath.Abs(dir)
 			if err != nil {
@@ -136,7 +157,7 @@ func (a *app) pluginLockCommand() *cli.Command {
 			if lock == "" {
 				lock = filepath.Join(dir, "plugins.lock")
 			}
-			return pluginhost.WriteLock(ctx.Context, dir, lock)
+			return pluginhost.WriteLock(ctx.Context, dir, lock, ctx.Args().Slice()[min(2, ctx.NArg()):]...)
 		},
 	}
 }

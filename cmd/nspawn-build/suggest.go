@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/nspawn-build/nspawn-build/core/machines"
+	"github.com/nspawn-build/nspawn-build/core/pluginhost"
 )
 
 // suggestVerb is what the completion scripts call, followed by the words of the
@@ -194,6 +195,14 @@ func argument(c *cli.Command, given []string, names func() []string) []suggestio
 		for _, name := range names() {
 			if !slices.Contains(given, name) {
 				found = append(found, suggestion{name, "machine"})
+			}
+		}
+		return found
+	case next == "PLUGIN":
+		var found []suggestion
+		for _, name := range pluginhost.Names(pluginhost.DefaultDirectories()) {
+			if !slices.Contains(given, name) {
+				found = append(found, suggestion{name, "plugin"})
 			}
 		}
 		return found

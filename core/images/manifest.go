@@ -51,6 +51,7 @@ type Maker struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
 	SHA256  string `json:"sha256,omitempty"`
+	Dev     bool   `json:"dev,omitempty"` // it was being worked on: nothing vouched for it
 }
 
 // Base is an image that another one was made of.
@@ -77,7 +78,7 @@ func (b *build) manifest() Manifest {
 		Spec: anonymous(b.Spec), Facts: Facts(facts), Packages: listed(b.packages),
 	}
 	if b.base == nil {
-		m.Plugin = &Maker{b.plugin.Name, b.plugin.Description.Version, b.plugin.SHA256}
+		m.Plugin = &Maker{b.plugin.Name, b.plugin.Description.Version, b.plugin.SHA256, b.plugin.Dev}
 	}
 	if b.epoch == 0 {
 		m.Created = time.Now().UTC().Format(time.RFC3339)

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/addr"
@@ -45,7 +43,7 @@ func (h *House) Ask(ctx context.Context, s spec.Spec, more Beyond) (_ Asked, err
 	if err := h.toolsReady(listing.Description, s.Distro); err != nil {
 		return Asked{}, err
 	}
-	session, err := h.Plugins.Start(ctx, listing, pluginhost.Grants{Readable: readable(req)})
+	session, err := h.Plugins.Start(ctx, listing, pluginhost.Grants{Readable: sdk.FilesOf(req)})
 	if err != nil {
 		return Asked{}, err
 	}
@@ -64,13 +62,17 @@ func (h *House) Ask(ctx context.Context, s spec.Spec, more Beyond) (_ Asked, err
 	origin := &stages.FromPlugin{
 		Request: answer.Resolved, Cache: filepath.Join(PackagesDir, listing.Name), Tell: h.Tell,
 	}
-	cached, after, err := h.Caching.Of(ctx, session, listing.Name, listing.SHA256, origin)
+	caching := h.Caching
+	if listing.Dev {
+		caching.Cache = nil // what it makes is for now, and not for later runs
+	}
+	cached, after, err := caching.Of(ctx, session, listing.Name, listing.SHA256, origin)
 	if err != nil {
 		return Asked{}, err
 	}
 	origin.Run = func(ctx context.Context, req sdk.Request, report sdk.Reporter) (facts sdk.Facts, err error) {
 		grants := pluginhost.Grants{
-			Target: req.Target, CacheDirectory: req.CacheDirectory, WorkDirectory: req.WorkDirectory, Readable: readable(req),
+			Target: req.Target, CacheDirectory: req.CacheDirectory, WorkDirectory: req.WorkDirectory, Readable: sdk.FilesOf(req),
 		}
 		session, err := h.Plugins.Start(ctx, listing, grants)
 		if err != nil {
@@ -84,28 +86,6 @@ func (h *House) Ask(ctx context.Context, s spec.Spec, more Beyond) (_ Asked, err
 	}
 	asked.Origin = cached
 	return asked, nil
-}
-
-// readable are the files that a request names and that a plugin must be able to
-// read although they may be in /tmp, which it has to itself.
-func readable(req sdk.Request) []string {
-	var paths []string
-	if req.Keyring != "" {
-		paths = append(paths, req.Keyring)
-	}
-	for _, m := range req.Mirrors {
-		for _, scheme := range []string{"file://", "copy://"} {
-			if p, ok := strings.CutPrefix(m, scheme); ok {
-				// What follows a variable of the tool's own is below it.
-				p, _, _ = strings.Cut(p, "$")
-				paths = append(paths, filepath.Clean("/"+p))
-			}
-		}
-	}
-	return slices.DeleteFunc(paths, func(p string) bool {
-		_, err := os.Stat(p)
-		return err != nil // the plugin will say so in its own words
-	})
 }
 
 // draft is the record of a machine that does not exist yet, with everything

@@ -1,82 +1,25 @@
 package matrix
 
 import (
-	"encoding/xml"
 	"fmt"
 	"io"
 	"strings"
 	"time"
-)
 
-// The elements of a JUnit report, in the order and with the attributes that
-// the schemas of Ant and of Jenkins have in common: what both take, every CI
-// engine does.
-type (
-	junitSuites struct {
-		XMLName xml.Name     `xml:"testsuites"`
-		Suites  []junitSuite `xml:"testsuite"`
-	}
-	junitSuite struct {
-		ID         int             `xml:"id,attr"`
-		Package    string          `xml:"package,attr"`
-		Name       string          `xml:"name,attr"`
-		Timestamp  string          `xml:"timestamp,attr"`
-		Hostname   string          `xml:"hostname,attr"`
-		Tests      int             `xml:"tests,attr"`
-		Failures   int             `xml:"failures,attr"`
-		Errors     int             `xml:"errors,attr"`
-		Skipped    int             `xml:"skipped,attr"`
-		Time       string          `xml:"time,attr"`
-		Properties junitProperties `xml:"properties"`
-		Cases      []junitCase     `xml:"testcase"`
-		Out        string          `xml:"system-out"`
-		Err        string          `xml:"system-err"`
-	}
-	junitProperties struct {
-		All []junitProperty `xml:"property"`
-	}
-	junitProperty struct {
-		Name  string `xml:"name,attr"`
-		Value string `xml:"value,attr"`
-	}
-	junitCase struct {
-		Name    string        `xml:"name,attr"`
-		Class   string        `xml:"classname,attr"`
-		Time    string        `xml:"time,attr"`
-		Skipped *junitSkipped `xml:"skipped"`
-		Error   *junitFault   `xml:"error"`
-		Failure *junitFault   `xml:"failure"`
-	}
-	junitSkipped struct {
-		Message string `xml:"message,attr,omitempty"`
-	}
-	junitFault struct {
-		Message string `xml:"message,attr"`
-		Type    string `xml:"type,attr"`
-		Text    string `xml:",chardata"`
-	}
+	"github.com/nspawn-build/nspawn-build/core/junit"
 )
 
 // WriteJUnit writes a report as JUnit does: a suite for each job, a case for
 // building it and one for each check of its image.
 func WriteJUnit(w io.Writer, r *Report) error {
-	all := junitSuites{}
-	for i, res := range r.Jobs {
-		all.Suites = append(all.Suites, suiteOf(r, i, res))
+	var all []junit.Suite
+	for _, res := range r.Jobs {
+		all = append(all, suiteOf(r, res))
 	}
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return err
-	}
-	enc := xml.NewEncoder(w)
-	enc.Indent("", "  ")
-	if err := enc.Encode(all); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, "\n")
-	return err
+	return junit.Write(w, all)
 }
 
-func suiteOf(r *Report, id int, res Result) junitSuite {
+func suiteOf(r *Report, res Result) junit.Suite {
 	started := res.Started
 	if started.IsZero() {
 		started = r.Started
@@ -85,24 +28,13 @@ func suiteOf(r *Report, id int, res Result) junitSuite {
 	if host == "" {
 		host = "localhost"
 	}
-	s := junitSuite{
-		ID: id, Package: "nspawn-build", Name: res.Name, Timestamp: started.UTC().Format("2006-01-02T15:04:05"), Hostname: host,
-		Time: junitTime(res.Seconds), Properties: propertiesOf(r, res), Cases: []junitCase{buildCase(res)},
+	s := junit.Suite{
+		Package: "nspawn-build", Name: res.Name, Timestamp: junit.At(started), Hostname: host,
+		Time: junit.Seconds(res.Seconds), Properties: propertiesOf(r, res), Cases: []junit.Case{buildCase(res)},
 	}
 	if res.Image != nil && res.Image.Verify != nil {
 		for _, c := range res.Image.Verify.Checks {
 			s.Cases = append(s.Cases, checkCase(res, c))
-		}
-	}
-	for _, c := range s.Cases {
-		s.Tests++
-		switch {
-		case c.Failure != nil:
-			s.Failures++
-		case c.Error != nil:
-			s.Errors++
-		case c.Skipped != nil:
-			s.Skipped++
 		}
 	}
 	if res.Log != "" {
@@ -111,13 +43,11 @@ func suiteOf(r *Report, id int, res Result) junitSuite {
 	return s
 }
 
-func junitTime(seconds float64) string { return fmt.Sprintf("%.3f", seconds) }
-
-func propertiesOf(r *Report, res Result) junitProperties {
-	var p junitProperties
+func propertiesOf(r *Report, res Result) junit.Properties {
+	var p junit.Properties
 	add := func(name, value string) {
 		if value != "" {
-			p.All = append(p.All, junitProperty{name, plain(value)})
+			p.All = append(p.All, junit.Property{Name: name, Value: plain(value)})
 		}
 	}
 	add("distro", res.Distro)
@@ -145,16 +75,16 @@ func propertiesOf(r *Report, res Result) junitProperties {
 
 // buildCase is the case of building the image. An image that was built and then
 // did not pass fails in its checks.
-func buildCase(res Result) junitCase {
-	c := junitCase{Name: "build", Class: res.Name, Time: junitTime(res.Seconds - verifySeconds(res))}
+func buildCase(res Result) junit.Case {
+	c := junit.Case{Name: "build", Class: res.Name, Time: junit.Seconds(res.Seconds - verifySeconds(res))}
 	switch {
 	case res.Status == Done || res.Status == Failed && unfit(res):
 	case res.Status == Failed:
-		c.Failure = &junitFault{plain(res.Reason), fmt.Sprintf("exit %d", res.Exit), failureText(res)}
+		c.Failure = &junit.Fault{Message: plain(res.Reason), Type: fmt.Sprintf("exit %d", res.Exit), Text: failureText(res)}
 	case res.Status == Skipped:
-		c.Skipped = &junitSkipped{plain(res.Reason)}
+		c.Skipped = &junit.Skip{Message: plain(res.Reason)}
 	default:
-		c.Error = &junitFault{plain(res.Reason), string(res.Status), failureText(res)}
+		c.Error = &junit.Fault{Message: plain(res.Reason), Type: string(res.Status), Text: failureText(res)}
 	}
 	return c
 }
@@ -202,13 +132,13 @@ func hintLine(hint string) string {
 	return "hint: " + hint
 }
 
-func checkCase(res Result, c Check) junitCase {
-	out := junitCase{Name: plain(c.Name), Class: res.Name, Time: junitTime(c.Seconds)}
+func checkCase(res Result, c Check) junit.Case {
+	out := junit.Case{Name: plain(c.Name), Class: res.Name, Time: junit.Seconds(c.Seconds)}
 	if out.Name == "" {
 		out.Name = "check"
 	}
 	if c.Skipped {
-		out.Skipped = &junitSkipped{plain(c.Detail)}
+		out.Skipped = &junit.Skip{Message: plain(c.Detail)}
 		return out
 	}
 	if !c.OK {
@@ -216,7 +146,7 @@ func checkCase(res Result, c Check) junitCase {
 		for _, l := range c.shown() {
 			lines = append(lines, plain(l))
 		}
-		out.Failure = &junitFault{plain(c.Detail), "check", strings.Join(lines, "\n") + "\n"}
+		out.Failure = &junit.Fault{Message: plain(c.Detail), Type: "check", Text: strings.Join(lines, "\n") + "\n"}
 	}
 	return out
 }

@@ -26,6 +26,24 @@ func (h *Host) List(ctx context.Context) ([]Listing, error) {
 	return found, ctx.Err()
 }
 
+// Examine verifies every plugin that is there, and starts none.
+func (h *Host) Examine() ([]Listing, error) { return h.find() }
+
+// Claims returns every plugin that is there, each with its distros. A plugin is
+// started only where the lock does not say which these are.
+func (h *Host) Claims(ctx context.Context) ([]Listing, error) {
+	found, err := h.find()
+	if err != nil {
+		return nil, err
+	}
+	h.describe(ctx, found, func(l *Listing) bool { return l.distros == nil })
+	return found, ctx.Err()
+}
+
+// Distros are those that the plugin itself says that it makes, or, where it
+// could not be asked, that it said when it was installed.
+func (l Listing) Distros() []string { return slices.Clone(l.distros) }
+
 // ForDistro returns the one plugin that makes distro. An error that wraps
 // ErrNoPlugin lists the distros that there are plugins for.
 func (h *Host) ForDistro(ctx context.Context, distro string) (Listing, error) {
@@ -39,17 +57,22 @@ func (h *Host) ForDistro(ctx context.Context, distro string) (Listing, error) {
 		return Listing{}, ctx.Err()
 	}
 	var matches []Listing
-	var faults []error
+	var failed, faults []error
 	for _, l := range found {
 		switch {
 		case l.Err == nil && slices.Contains(l.distros, distro):
 			matches = append(matches, l)
+		case l.Err != nil && slices.Contains(l.distros, distro):
+			failed = append(failed, l.Err) // when it was installed, it made it
 		case l.Err != nil && !errors.Is(l.Err, errHidden):
 			faults = append(faults, l.Err)
 		}
 	}
-	switch len(matches) {
+	switch matches = foremost(matches, distro); len(matches) {
 	case 0:
+		if len(failed) > 0 {
+			return Listing{}, errors.Join(failed...)
+		}
 		return Listing{}, noPlugin(distro, found, faults)
 	case 1:
 		return matches[0], nil
@@ -59,6 +82,26 @@ func (h *Host) ForDistro(ctx context.Context, distro string) (Listing, error) {
 		e.Paths = append(e.Paths, l.Path)
 	}
 	return Listing{}, e
+}
+
+// foremost are those of several plugins of a distro that it was given to: the
+// one in development, or the one that was installed to take it from another.
+func foremost(all []Listing, distro string) []Listing {
+	for _, before := range []func(Listing) bool{
+		func(l Listing) bool { return l.Dev },
+		func(l Listing) bool { return slices.Contains(l.takes, distro) },
+	} {
+		var some []Listing
+		for _, l := range all {
+			if before(l) {
+				some = append(some, l)
+			}
+		}
+		if len(all) > 1 && len(some) > 0 {
+			return some
+		}
+	}
+	return all
 }
 
 // noPlugin says what there is instead, and which plugins could not be asked.
@@ -78,6 +121,25 @@ func noPlugin(distro string, found []Listing, faults []error) error {
 	return errors.Join(append([]error{err}, faults...)...)
 }
 
+// Names are those of the plugins in some directories, whatever they are. What
+// cannot be read has none.
+func Names(dirs []string) []string {
+	var names []string
+	for _, dir := range dirs {
+		files, err := list(dir)
+		if err != nil {
+			continue
+		}
+		for _, file := range files {
+			if name, ok := NameOf(file); ok {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // errHidden is the cause that a plugin is not used for another of its name.
 var errHidden = errors.New("a plugin of the same name comes first")
 
@@ -87,15 +149,18 @@ func Hidden(err error) bool { return errors.Is(err, errHidden) }
 
 // find verifies every plugin that is there.
 func (h *Host) find() ([]Listing, error) {
-	var found []Listing
+	found := h.devListings()
 	first := map[string]string{}
+	for _, l := range found {
+		first[l.Name] = l.Path
+	}
 	for _, dir := range h.Directories {
 		names, err := list(dir)
 		if err != nil {
 			return nil, err
 		}
 		for _, file := range names {
-			name, ok := pluginName(file)
+			name, ok := NameOf(file)
 			if !ok {
 				continue
 			}
@@ -111,6 +176,7 @@ func (h *Host) find() ([]Listing, error) {
 				l.Err = err
 			} else {
 				l.SHA256, l.Version, l.distros = b.sum, b.entry.Version, b.entry.Distros
+				l.Pin, l.takes = b.entry.Pin, b.entry.Takes
 				b.close()
 			}
 			found = append(found, l)

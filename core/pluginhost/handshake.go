@@ -45,31 +45,32 @@ func (e *VersionError) Hint() string {
 
 // check returns the address that the line gives, or what is wrong with it.
 func (h handshake) check(line string) (address string, err error) {
-	broken := func(format string, args ...any) (string, error) {
+	broken := func(id, format string, args ...any) (string, error) {
 		return "", &sdk.ProtocolError{
+			ID:     id,
 			Rule:   "the first line that a plugin prints is its handshake",
 			Detail: "the " + h.plugin + " plugin: " + sdk.Clean(fmt.Sprintf(format, args...), 512),
 		}
 	}
 	fields := strings.Split(strings.TrimSpace(line), "|")
 	if !strings.HasSuffix(line, "\n") || len(fields) < 5 || !number(fields[0]) || !number(fields[1]) {
-		return broken("it printed %q", sdk.Clean(line, 200))
+		return broken(sdk.RuleHandshakeLine, "it printed %q", sdk.Clean(line, 200))
 	}
 	if fields[0] != strconv.Itoa(goplugin.CoreProtocolVersion) {
-		return broken("version %s of go-plugin's protocol, and not %d", fields[0], goplugin.CoreProtocolVersion)
+		return broken(sdk.RuleHandshakeLine, "version %s of go-plugin's protocol, and not %d", fields[0], goplugin.CoreProtocolVersion)
 	}
 	if fields[1] != strconv.Itoa(sdk.ProtocolMajor) {
 		return "", &VersionError{Plugin: h.plugin, Speaks: fields[1]}
 	}
 	network, address := fields[2], fields[3]
 	if network != "unix" || filepath.Clean(address) != address || filepath.Dir(address) != h.dir {
-		return broken("its socket %s %s is not in the directory that it was given", network, address)
+		return broken(sdk.RuleHandshakeSocket, "its socket %s %s is not in the directory that it was given", network, address)
 	}
 	if fields[4] != string(goplugin.ProtocolGRPC) {
-		return broken("it speaks %s and not grpc", fields[4])
+		return broken(sdk.RuleHandshakeLine, "it speaks %s and not grpc", fields[4])
 	}
 	if len(fields) < 6 || len(fields[5]) < 50 {
-		return broken("it does not use the TLS that it was offered (PLUGIN_CLIENT_CERT)")
+		return broken(sdk.RuleHandshakeTLS, "it does not use the TLS that it was offered (PLUGIN_CLIENT_CERT)")
 	}
 	return address, nil
 }
@@ -92,7 +93,7 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 		return nil, err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
-		return nil, &sdk.ProtocolError{Rule: "a plugin listens on a socket of its own", Detail: address + " is no socket"}
+		return nil, &sdk.ProtocolError{ID: sdk.RuleHandshakeSocket, Rule: "a plugin listens on a socket of its own", Detail: address + " is no socket"}
 	}
 	var d net.Dialer
 	return d.DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d", fd))

@@ -24,7 +24,8 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
-// Host finds and runs plugins. Only Directories and RuntimeDir must be set.
+// Host finds and runs plugins. Only RuntimeDir and Directories, or Dev, must be
+// set.
 type Host struct {
 	// Directories are searched in order; a plugin hides those of the same name
 	// in later ones. One that does not exist is passed over.
@@ -32,6 +33,9 @@ type Host struct {
 	// Lock is the path of the plugins.lock of all Directories. Empty means
 	// that each has its own, the file "plugins.lock" in it.
 	Lock string
+	// Dev are programs that are run as plugins though nothing vouches for them:
+	// see DevPlugin.
+	Dev []DevPlugin
 	// RuntimeDir is where each session has its sockets: /run/nspawn-build.
 	RuntimeDir string
 	// Log receives what plugins print, at level debug.
@@ -65,8 +69,13 @@ type Listing struct {
 	Description sdk.Description `json:"description"`
 	// Err is why the plugin is not used; nil when it is.
 	Err error `json:"-"`
+	// Dev says that it is one of Host.Dev.
+	Dev bool `json:"dev,omitempty"`
+	// Pin is where it was installed from.
+	Pin Pin `json:"pin,omitzero"`
 
 	distros []string // as plugins.lock has them; nil when it does not
+	takes   []string
 }
 
 // Grants are the directories that a plugin may write to. All are absolute; an

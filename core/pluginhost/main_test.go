@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		os.Exit(status)
 	}
 	if mode, ok := strings.CutPrefix(filepath.Base(os.Args[0]), sdk.BinaryPrefix); ok {
-		misbehave(mode)
+		misbehaveAs(mode)
 		os.Exit(0)
 	}
 	if os.Getenv(asHost) != "" {
@@ -65,7 +65,7 @@ func stock(dir string) error {
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // as an installed one
 		return err
 	}
-	lock := lockFile{Version: lockVersion, Plugins: map[string]lockEntry{}}
+	lock := Lock{Version: lockVersion, Plugins: map[string]Entry{}}
 	var first, sum string
 	for _, mode := range modeNames() {
 		path := filepath.Join(dir, sdk.BinaryPrefix+mode)
@@ -83,12 +83,12 @@ func stock(dir string) error {
 		} else if err := os.Link(first, path); err != nil {
 			return err
 		}
-		lock.Plugins[mode] = lockEntry{Path: filepath.Base(path), SHA256: sum, Version: "1.0.0", Distros: []string{mode + "-os"}}
+		lock.Plugins[mode] = Entry{Path: filepath.Base(path), SHA256: sum, Version: "1.0.0", Distros: []string{mode + "-os"}}
 	}
 	return writeLockFile(filepath.Join(dir, lockName), lock)
 }
 
-func writeLockFile(path string, lock lockFile) error {
+func writeLockFile(path string, lock Lock) error {
 	content, err := json.Marshal(lock)
 	if err != nil {
 		return err

@@ -2,15 +2,8 @@ package pluginhost
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"maps"
-	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,12 +11,10 @@ import (
 	"strings"
 	"time"
 
-	goplugin "github.com/hashicorp/go-plugin"
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
-	pb "github.com/nspawn-build/nspawn-build/core/sdk/proto/nspawnbuild/bootstrap/v1"
+	"github.com/nspawn-build/nspawn-build/integration/misbehave"
 )
 
 // stub is a plugin for one distro, named after its mode, that does what
@@ -78,15 +69,10 @@ var modes = map[string]func(mode string){
 			panic("the plugin's own fault")
 		}})
 	},
-	"panic-early": func(string) { panic("too early") },
-	"exit-early":  func(string) { fmt.Fprintln(os.Stderr, "no keyring"); os.Exit(3) },
-	"hang-early":  func(string) { hang() },
 	"hang-describe": func(mode string) {
 		sdk.Serve(stub{mode: mode, describe: func() { hang() }})
 	},
 	"hang-validate": func(mode string) { sdk.Serve(stub{mode: mode}) },
-	"hang-socket":   hangAfterHandshake,
-	"stop-early":    func(string) { stopSelf(); hang() },
 	"stop": func(mode string) {
 		sdk.Serve(stub{mode: mode, bootstrap: func(_ context.Context, _ sdk.Request, to sdk.Reporter) (sdk.Facts, error) {
 			to.Line("stopping")
@@ -130,42 +116,30 @@ var modes = map[string]func(mode string){
 			return sdk.Facts{}, nil
 		}})
 	},
-	"long-line": func(mode string) {
-		fmt.Println(strings.Repeat("x", 70_000))
-		sdk.Serve(stub{mode: mode})
-	},
-	"garbage": func(string) { fmt.Println("\x1b[31mhello\x1b[0m"); hang() },
 	"json": func(mode string) {
 		fmt.Fprintln(os.Stderr, `{"@message": 1}`)
 		fmt.Fprintln(os.Stderr, `{"@level": {}, "@timestamp": []}`)
 		sdk.Serve(stub{mode: mode})
 	},
-	"foreign-socket": func(string) { printHandshake("1|1|unix|/run/foreign.sock|grpc|"); hang() },
-	"dotdot-socket": func(string) {
-		printHandshake("1|1|unix|" + os.Getenv("PLUGIN_UNIX_SOCKET_DIR") + "/../foreign.sock|grpc|")
-		hang()
-	},
-	"link-socket": linkSocket,
-	"tcp-socket":  func(string) { printHandshake("1|1|tcp|127.0.0.1:22|grpc|"); hang() },
-	"plain":       func(string) { fmt.Println("1|1|unix|" + os.Getenv("PLUGIN_UNIX_SOCKET_DIR") + "/s|grpc"); hang() },
-	"version-two": func(string) {
-		printHandshake("1|2|unix|" + os.Getenv("PLUGIN_UNIX_SOCKET_DIR") + "/s|grpc|")
-		hang()
-	},
-	"no-end":   raw(),
-	"two-ends": raw(finished(), finished()),
-	"late":     raw(finished(), &pb.BootstrapResponse{Event: &pb.BootstrapResponse_Progress{Progress: &pb.Progress{Done: 1}}}),
-	"messy":    func(mode string) { sdk.Serve(stub{mode: mode, bootstrap: doMess}) },
-	"look":     func(mode string) { sdk.Serve(stub{mode: mode, bootstrap: doLook}) },
-	"write":    func(mode string) { sdk.Serve(stub{mode: mode, bootstrap: doWrite}) },
+	"messy": func(mode string) { sdk.Serve(stub{mode: mode, bootstrap: doMess}) },
+	"look":  func(mode string) { sdk.Serve(stub{mode: mode, bootstrap: doLook}) },
+	"write": func(mode string) { sdk.Serve(stub{mode: mode, bootstrap: doWrite}) },
 }
 
-func modeNames() []string { return slices.Sorted(maps.Keys(modes)) }
+// shared are modes that others test with, too.
+var shared = []string{
+	"panic-early", "exit-early", "hang-early", "stop-early", "garbage", "long-line", "foreign-socket", "dotdot-socket",
+	"link-socket", "tcp-socket", "plain", "version-two", "hang-socket", "no-end", "two-ends", "late",
+}
 
-func misbehave(mode string) {
+func modeNames() []string { return append(slices.Sorted(maps.Keys(modes)), shared...) }
+
+func misbehaveAs(mode string) {
 	if f := modes[mode]; f != nil {
 		f(mode)
+		return
 	}
+	misbehave.Run(mode)
 }
 
 func stopSelf() { _ = unix.Kill(os.Getpid(), unix.SIGSTOP) }
@@ -176,97 +150,6 @@ func flood() {
 		_, _ = os.Stderr.Write(line)
 	}
 	fmt.Fprintln(os.Stderr, "the last line")
-}
-
-// printHandshake prints a line that is well-formed, certificate and all.
-func printHandshake(line string) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
-	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		panic(err)
-	}
-	fmt.Println(line + base64.RawStdEncoding.EncodeToString(certificate))
-}
-
-// hangAfterHandshake listens and never answers.
-func hangAfterHandshake(string) {
-	path := os.Getenv("PLUGIN_UNIX_SOCKET_DIR") + "/s"
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrUnix{Name: path})
-	}
-	if err == nil {
-		err = unix.Listen(fd, 8)
-	}
-	if err != nil {
-		panic(err)
-	}
-	printHandshake("1|1|unix|" + path + "|grpc|")
-	hang()
-}
-
-// linkSocket gives an address that is a link to another place.
-func linkSocket(string) {
-	path := os.Getenv("PLUGIN_UNIX_SOCKET_DIR") + "/s"
-	if err := os.Symlink("/run/foreign.sock", path); err != nil {
-		panic(err)
-	}
-	printHandshake("1|1|unix|" + path + "|grpc|")
-	hang()
-}
-
-func finished() *pb.BootstrapResponse {
-	return &pb.BootstrapResponse{Event: &pb.BootstrapResponse_Finished{Finished: &pb.Finished{}}}
-}
-
-// raw is a plugin that was not made with the SDK and sends just these events.
-func raw(events ...*pb.BootstrapResponse) func(string) {
-	return func(mode string) {
-		goplugin.Serve(&goplugin.ServeConfig{
-			HandshakeConfig: sdk.Handshake(),
-			VersionedPlugins: map[int]goplugin.PluginSet{1: {
-				sdk.ServiceName: &rawPlugin{service: &rawService{mode: mode, events: events}},
-			}},
-			GRPCServer: goplugin.DefaultGRPCServer,
-		})
-	}
-}
-
-type rawPlugin struct {
-	goplugin.NetRPCUnsupportedPlugin
-	service *rawService
-}
-
-func (p *rawPlugin) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
-	pb.RegisterBootstrapServiceServer(s, p.service)
-	return nil
-}
-
-func (p *rawPlugin) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
-	return nil, errors.ErrUnsupported
-}
-
-type rawService struct {
-	pb.UnimplementedBootstrapServiceServer
-	mode   string
-	events []*pb.BootstrapResponse
-}
-
-func (s *rawService) Describe(context.Context, *pb.DescribeRequest) (*pb.DescribeResponse, error) {
-	return &pb.DescribeResponse{Name: s.mode}, nil
-}
-
-func (s *rawService) Bootstrap(_ *pb.BootstrapRequest, to grpc.ServerStreamingServer[pb.BootstrapResponse]) error {
-	for _, e := range s.events {
-		if err := to.Send(e); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // doGood does a little of everything that a real plugin does.

@@ -3,6 +3,7 @@ package pluginhost
 import (
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
 
@@ -17,6 +18,8 @@ const maxLogged = 10_000
 type output struct {
 	log *logrus.Entry
 
+	printed atomic.Int64 // bytes, as far as they were read
+
 	mu     sync.Mutex
 	tail   sdk.Tail
 	logged int
@@ -24,6 +27,7 @@ type output struct {
 
 // line takes one line that is clean already.
 func (o *output) line(text string) {
+	o.printed.Add(int64(len(text)) + 1)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.tail.Add(text)

@@ -31,6 +31,7 @@ type Session struct {
 	description sdk.Description
 	grants      Grants
 	quarters    *quarters.Quarters
+	wire        wire
 	drain       func() // of what it prints through go-plugin
 
 	closing sync.Once
@@ -39,23 +40,27 @@ type Session struct {
 
 var _ sdk.Stater = (*Session)(nil)
 
+// wire stands between the host's client and the connection; nil for nothing.
+type wire func(grpc.ClientConnInterface) grpc.ClientConnInterface
+
 // Start starts the plugin of a listing. It may write to the directories of
 // grants: give those of a Request for its Bootstrap, and none for the calls
 // that have no effects. The caller closes the session.
-func (h *Host) Start(ctx context.Context, l Listing, grants Grants) (_ *Session, err error) {
+func (h *Host) Start(ctx context.Context, l Listing, grants Grants) (*Session, error) {
+	return h.start(ctx, l, grants, nil)
+}
+
+func (h *Host) start(ctx context.Context, l Listing, grants Grants, wire wire) (*Session, error) {
 	if l.Err != nil {
 		return nil, l.Err
 	}
-	if os.Geteuid() != 0 {
-		return nil, &sdk.Failure{
-			Code: sdk.CodeHostNotReady, Message: "plugins are run as root, in namespaces of their own",
-			Hint: "run nspawn-build as root",
-		}
+	if err := asRoot(); err != nil {
+		return nil, err
 	}
 	if err := grants.check(); err != nil {
 		return nil, err
 	}
-	b, err := h.verify(l.Path)
+	b, err := h.open(l)
 	if err != nil {
 		return nil, err
 	}
@@ -63,11 +68,16 @@ func (h *Host) Start(ctx context.Context, l Listing, grants Grants) (_ *Session,
 	if l.SHA256 != "" && b.sum != l.SHA256 {
 		return nil, &RefusedError{Path: l.Path, Reason: "it was replaced since it was listed", Hint: "try again"}
 	}
+	return h.begin(ctx, l, b, grants, wire)
+}
+
+// begin starts a program that is vouched for.
+func (h *Host) begin(ctx context.Context, l Listing, b *binary, grants Grants, wire wire) (_ *Session, err error) {
 	q, err := takeQuarters(h.RuntimeDir)
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{host: h, grants: grants, quarters: q}
+	s := &Session{host: h, grants: grants, quarters: q, wire: wire}
 	out := &output{log: h.log().WithField("plugin", l.Name)}
 	s.process = &process{name: l.Name, self: h.self(), binary: b, output: out}
 	written, drain := out.writer()
@@ -78,6 +88,16 @@ func (h *Host) Start(ctx context.Context, l Listing, grants Grants) (_ *Session,
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+func asRoot() error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	return &sdk.Failure{
+		Code: sdk.CodeHostNotReady, Message: "plugins are run as root, in namespaces of their own",
+		Hint: "run nspawn-build as root",
+	}
 }
 
 // config is what go-plugin is told.
@@ -140,6 +160,7 @@ func (s *Session) connect(ctx context.Context, l Listing) error {
 	}
 	if s.description.Name != l.Name {
 		return &sdk.ProtocolError{
+			ID:     sdk.RuleHandshakeName,
 			Rule:   "a plugin's name is that of its file",
 			Detail: fmt.Sprintf("%s calls itself %s", filepath.Base(l.Path), s.description.Name),
 		}
@@ -159,6 +180,9 @@ func (s *Session) dispense() error {
 	plugin, ok := raw.(*sdk.Client)
 	if !ok {
 		return fmt.Errorf("go-plugin dispensed a %T", raw)
+	}
+	if direct, ok := protocol.(*goplugin.GRPCClient); ok && s.wire != nil {
+		plugin = sdk.NewClient(s.wire(direct.Conn))
 	}
 	plugin.Silence, plugin.Grace = s.host.Silence, s.host.CancelGrace
 	s.plugin = plugin

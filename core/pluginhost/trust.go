@@ -108,6 +108,36 @@ func CheckProgram(path string) error {
 	return nil
 }
 
+// CheckDirectory returns a *RefusedError unless a directory, and all that leads
+// to it, is root's alone to change. Where it does not exist, that is asked of
+// the directories that do. Of a build tree it is asked as plugins there are.
+func CheckDirectory(dir string) error {
+	trusted := ownersOf(dir)
+	at := dir
+	for {
+		f, err := trusted.open(at)
+		if errors.Is(err, fs.ErrNotExist) && at != "/" {
+			at = filepath.Dir(at)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		defer f.Close() //nolint:errcheck // only a handle
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+			return err
+		}
+		switch reason := trusted.check(&st); {
+		case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+			return &RefusedError{Path: at, Reason: "it is not a directory"}
+		case reason != "" && (at == dir || !sticky(&st)):
+			return refuseMode(at, "it "+reason)
+		}
+		return nil
+	}
+}
+
 // step opens name in the directory at, after a look at who may change at.
 func (o owners) step(at *os.File, name, whole string) (*os.File, *unix.Stat_t, error) {
 	var dir, st unix.Stat_t

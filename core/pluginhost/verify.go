@@ -22,11 +22,14 @@ import (
 
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
-// pluginName is the NAME of a file called nspawn-build-plugin-NAME.
-func pluginName(file string) (string, bool) {
-	name, ok := strings.CutPrefix(file, sdk.BinaryPrefix)
+// NameOf is the NAME of a file called nspawn-build-plugin-NAME.
+func NameOf(file string) (name string, ok bool) {
+	name, ok = strings.CutPrefix(file, sdk.BinaryPrefix)
 	return name, ok && nameForm.MatchString(name)
 }
+
+// FileOf is what the file of a plugin is called.
+func FileOf(name string) string { return sdk.BinaryPrefix + name }
 
 // maxBinary is the size that no plugin has.
 const maxBinary = 1 << 30
@@ -36,7 +39,7 @@ type binary struct {
 	file  *os.File
 	sum   string
 	stamp stamp
-	entry lockEntry
+	entry Entry
 }
 
 // stamp changes when a file's content does: nothing but the kernel sets a ctime.
@@ -58,6 +61,14 @@ func stampOf(f *os.File) (stamp, error) {
 }
 
 func (b *binary) close() { _ = b.file.Close() }
+
+// open opens the program of a listing, which the caller closes.
+func (h *Host) open(l Listing) (*binary, error) {
+	if l.Dev {
+		return h.verifyDev(l.Path)
+	}
+	return h.verify(l.Path)
+}
 
 // verify opens the plugin at path and makes sure that it is the one that was
 // installed. The caller closes it.
@@ -116,7 +127,7 @@ func (h *Host) vouched(f *os.File, path, dir string, trusted owners) (*binary, e
 	if err != nil {
 		return nil, err
 	}
-	name, _ := pluginName(filepath.Base(path))
+	name, _ := NameOf(filepath.Base(path))
 	entry, ok := lock.Plugins[name]
 	if !ok || filepath.Join(filepath.Dir(lockPath), entry.Path) != path {
 		return nil, &RefusedError{
@@ -132,7 +143,8 @@ func (h *Host) vouched(f *os.File, path, dir string, trusted owners) (*binary, e
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if sum != entry.SHA256 {
+	entry, ok = entry.of(sum)
+	if !ok {
 		return nil, &RefusedError{
 			Path: path, Reason: "it is not the file that was installed: its sha256 is not the one in " + lockPath,
 			Hint: "find out who changed it; to use it all the same: nspawn-build plugin install " + path,
@@ -182,6 +194,20 @@ var machines = map[string]elf.Machine{
 	"386": elf.EM_386, "amd64": elf.EM_X86_64, "arm": elf.EM_ARM, "arm64": elf.EM_AARCH64,
 	"loong64": elf.EM_LOONGARCH, "ppc64le": elf.EM_PPC64, "riscv64": elf.EM_RISCV, "s390x": elf.EM_S390,
 }
+
+// Architecture is what Go calls the machine that an ELF file is for; "" when it
+// does not run there.
+func Architecture(m elf.Machine) string {
+	for arch, machine := range machines {
+		if machine == m {
+			return arch
+		}
+	}
+	return ""
+}
+
+// KnownArchitecture tells whether Go runs on an architecture that is called so.
+func KnownArchitecture(arch string) bool { _, known := machines[arch]; return known }
 
 // rightMachine refuses a program for another architecture. What is not an ELF
 // file is left to the kernel, which runs scripts too.

@@ -13,7 +13,8 @@ var ErrProtocol = errors.New("the plugin breaks the protocol")
 // ProtocolError says which rule of the protocol a plugin broke, and how. It is
 // a fault of the plugin and never of its user.
 type ProtocolError struct {
-	Rule   string
+	ID     string // one of the constants, such as RuleOneEnd
+	Rule   string // what it says
 	Detail string
 }
 
@@ -25,8 +26,8 @@ func (e *ProtocolError) Error() string {
 // Is makes every ProtocolError an ErrProtocol.
 func (e *ProtocolError) Is(target error) bool { return target == ErrProtocol }
 
-func broke(rule, detail string) error {
-	return &ProtocolError{Rule: rule, Detail: Clean(detail, 512)}
+func broke(id, rule, detail string) error {
+	return &ProtocolError{ID: id, Rule: rule, Detail: Clean(detail, 512)}
 }
 
 // Bounds on what one answer may hold; each is several times what real
@@ -53,14 +54,14 @@ var (
 // atMost is the rule that a list has no more than limit entries.
 func atMost(field string, count, limit int) error {
 	if count > limit {
-		return broke("lists are of a sane length", fmt.Sprintf("%s has %d entries, more than %d", field, count, limit))
+		return broke(RuleListsBounded, "lists are of a sane length", fmt.Sprintf("%s has %d entries, more than %d", field, count, limit))
 	}
 	return nil
 }
 
 func checkDescription(d Description) (Description, error) {
 	if !nameForm.MatchString(d.Name) {
-		return Description{}, broke("a plugin has a plain lower-case name", fmt.Sprintf("name is %q", d.Name))
+		return Description{}, broke(RuleDescribeName, "a plugin has a plain lower-case name", fmt.Sprintf("name is %q", d.Name))
 	}
 	err := errors.Join(
 		atMost("distros", len(d.Distros), maxDistros),
@@ -76,10 +77,10 @@ func checkDescription(d Description) (Description, error) {
 	seen := map[string]bool{}
 	for i, distro := range d.Distros {
 		if !nameForm.MatchString(distro.Name) {
-			return Description{}, broke("a distro has a plain lower-case name", fmt.Sprintf("distros[%d].name is %q", i, distro.Name))
+			return Description{}, broke(RuleDescribeDistros, "a distro has a plain lower-case name", fmt.Sprintf("distros[%d].name is %q", i, distro.Name))
 		}
 		if seen[distro.Name] {
-			return Description{}, broke("a distro is listed once", fmt.Sprintf("%q is listed twice", distro.Name))
+			return Description{}, broke(RuleDescribeDistros, "a distro is listed once", fmt.Sprintf("%q is listed twice", distro.Name))
 		}
 		seen[distro.Name] = true
 		if err := atMost(distro.Name+".releases", len(distro.Releases), maxReleases); err != nil {
@@ -160,10 +161,10 @@ func checkPlan(p Plan) (Plan, error) {
 // as arguments and file names while it is root.
 func checkFacts(f Facts) (Facts, error) {
 	if f.PackageManager != "" && !commandForm.MatchString(f.PackageManager) {
-		return Facts{}, broke("package_manager is the name of a command", fmt.Sprintf("it is %q", f.PackageManager))
+		return Facts{}, broke(RuleFactsNames, "package_manager is the name of a command", fmt.Sprintf("it is %q", f.PackageManager))
 	}
 	if f.ProbeHost != "" && (len(f.ProbeHost) > 253 || !hostForm.MatchString(f.ProbeHost)) {
-		return Facts{}, broke("probe_host is the name of a host", fmt.Sprintf("it is %q", f.ProbeHost))
+		return Facts{}, broke(RuleFactsNames, "probe_host is the name of a host", fmt.Sprintf("it is %q", f.ProbeHost))
 	}
 	for field, units := range map[string][]string{
 		"ssh_units": f.SSHUnits, "network_units": f.NetworkUnits,
@@ -174,7 +175,7 @@ func checkFacts(f Facts) (Facts, error) {
 		}
 		for _, unit := range units {
 			if !unitForm.MatchString(unit) || strings.Contains(unit, "..") {
-				return Facts{}, broke(field+" are names of units", fmt.Sprintf("%q is none", unit))
+				return Facts{}, broke(RuleFactsNames, field+" are names of units", fmt.Sprintf("%q is none", unit))
 			}
 		}
 	}
@@ -187,7 +188,7 @@ func checkFacts(f Facts) (Facts, error) {
 	}
 	for i, p := range f.Packages {
 		if p.SHA256 != "" && !digestForm.MatchString(p.SHA256) {
-			return Facts{}, broke("a package's sha256 is 64 lower-case hexadecimal digits", fmt.Sprintf("%q is not", p.SHA256))
+			return Facts{}, broke(RuleFactsNames, "a package's sha256 is 64 lower-case hexadecimal digits", fmt.Sprintf("%q is not", p.SHA256))
 		}
 		f.Packages[i] = Package{
 			Name: Clean(p.Name, 256), Version: Clean(p.Version, 256), Architecture: Clean(p.Architecture, 64),

@@ -101,8 +101,9 @@ func validationToProto(v Validation) *pb.ValidateResponse {
 	return &pb.ValidateResponse{
 		Diagnostics: each(v.Diagnostics, func(d Diagnostic) *pb.Diagnostic {
 			return &pb.Diagnostic{
-				Severity: pb.Severity(d.Severity),                                                 //nolint:gosec // two small constants
-				Field:    d.Field, Message: d.Message, Hint: d.Hint, Code: pb.FailureCode(d.Code), //nolint:gosec // small constants
+				Severity: pb.Severity(d.Severity), Code: pb.FailureCode(d.Code), //nolint:gosec // small constants
+				// They quote what the user gave, whatever that is.
+				Field: Clean(d.Field, MaxText), Message: Clean(d.Message, MaxText), Hint: Clean(d.Hint, MaxText),
 			}
 		}),
 		Resolved: requestToProto(v.Resolved),

@@ -68,7 +68,11 @@ func (f *Findings) Options(declared []Option, given map[string]string) map[strin
 	for _, key := range slices.Sorted(maps.Keys(given)) {
 		i := slices.Index(names, key)
 		if i < 0 {
-			f.Refuse("options", "there is no option "+Quoted(key), "the options are "+strings.Join(names, ", "))
+			hint := "the options are " + strings.Join(names, ", ")
+			if len(names) == 0 {
+				hint = "leave it out: the plugin has no options"
+			}
+			f.Refuse("options", "there is no option "+Quoted(key), hint)
 			continue
 		}
 		if o := declared[i]; o.Choices != nil && !slices.Contains(o.Choices, given[key]) {

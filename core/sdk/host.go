@@ -3,6 +3,8 @@ package sdk
 import (
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -126,4 +128,27 @@ func (h Host) emulates(machine string) bool {
 		fixed = fixed || ok && strings.Contains(flags, "F")
 	}
 	return enabled && fixed
+}
+
+// FilesOf are the files and directories that a request names: its keyring, and
+// mirrors that are on this host. They are to be read where they are, also by a
+// plugin that has a /tmp to itself. What is not there is left out.
+func FilesOf(req Request) []string {
+	var paths []string
+	if req.Keyring != "" {
+		paths = append(paths, req.Keyring)
+	}
+	for _, m := range req.Mirrors {
+		for _, scheme := range []string{"file://", "copy://"} {
+			if p, ok := strings.CutPrefix(m, scheme); ok {
+				// What follows a variable of the tool's own is below it.
+				p, _, _ = strings.Cut(p, "$")
+				paths = append(paths, filepath.Clean("/"+p))
+			}
+		}
+	}
+	return slices.DeleteFunc(paths, func(p string) bool {
+		_, err := os.Stat(p)
+		return err != nil // the plugin will say so in its own words
+	})
 }

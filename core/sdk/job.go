@@ -32,11 +32,11 @@ type job struct {
 // take checks one event and passes it on.
 func (j *job) take(event *pb.BootstrapResponse) error {
 	if j.terminal != "" {
-		return broke("exactly one terminal event, and none after it",
+		return broke(RuleOneEnd, "exactly one terminal event, and none after it",
 			fmt.Sprintf("%s after the %s event", kind(event), j.terminal))
 	}
 	if j.events++; j.events > maxEvents {
-		return broke("no more than a million events in a job", "there were more")
+		return broke(RuleEventsBounded, "no more than a million events in a job", "there were more")
 	}
 	switch e := event.GetEvent().(type) {
 	case *pb.BootstrapResponse_Phase:
@@ -94,7 +94,7 @@ func (j *job) result() (Facts, error) {
 	case "failed":
 		return Facts{}, j.failure
 	}
-	return Facts{}, broke("exactly one terminal event", "the stream ended with no finished or failed event")
+	return Facts{}, broke(RuleOneEnd, "exactly one terminal event", "the stream ended with no finished or failed event")
 }
 
 // broken is the error of a stream that ended in another way than it should.
@@ -119,7 +119,7 @@ func (j *job) patience(silence time.Duration) time.Duration {
 
 func (j *job) silent(limit time.Duration) error {
 	if j.terminal != "" {
-		return broke("the stream ends with the terminal event",
+		return broke(RuleStreamEnds, "the stream ends with the terminal event",
 			fmt.Sprintf("it was still open %s after the %s event", j.patience(limit), j.terminal))
 	}
 	return fmt.Errorf("%w: no event for %s", ErrUnresponsive, limit)

@@ -118,7 +118,7 @@ func TestABootstrapThatBreaksARuleIsNamedByIt(t *testing.T) {
 			}
 			_, err := client.Bootstrap(t.Context(), sdk.Request{JobID: "j"}, &sdktest.Recorder{})
 			var broken *sdk.ProtocolError
-			if !errors.Is(err, sdk.ErrProtocol) || !errors.As(err, &broken) || broken.Rule == "" {
+			if !errors.Is(err, sdk.ErrProtocol) || !errors.As(err, &broken) || broken.Rule == "" || broken.ID == "" {
 				t.Fatalf("got %v", err)
 			}
 			if !strings.Contains(err.Error(), c.want) {

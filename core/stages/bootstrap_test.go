@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
@@ -157,5 +158,25 @@ func TestFactsCannotNameAnythingButUnits(t *testing.T) {
 	}
 	if checkFacts(sdk.Facts{}) == nil {
 		t.Error("facts without a unit for sshd were taken")
+	}
+}
+
+func TestATreeThatIsNotWhatWasReportedIsThePluginsFault(t *testing.T) {
+	for says, spoil := range map[string]func(root string, f *sdk.Facts) error{
+		"the tree has no os-release": func(root string, _ *sdk.Facts) error { return os.Remove(filepath.Join(root, "usr/lib/os-release")) },
+		"is a program": func(root string, _ *sdk.Facts) error {
+			return os.Remove(filepath.Join(root, "usr/lib/systemd/systemd"))
+		},
+		"no unit missing.service": func(_ string, f *sdk.Facts) error { f.SSHUnits = []string{"missing.service"}; return nil },
+		"network_units":           func(_ string, f *sdk.Facts) error { f.NetworkUnits = nil; return nil },
+	} {
+		b := newBench(t)
+		err := b.bootstrap(func(ctx context.Context, req sdk.Request, to sdk.Reporter) (sdk.Facts, error) {
+			facts, err := fillTree(ctx, req, to)
+			return facts, errors.Join(err, spoil(req.Target, &facts))
+		}).Apply(t.Context())
+		if !errors.Is(err, sdk.ErrProtocol) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: got %v", says, err)
+		}
 	}
 }

@@ -40,7 +40,7 @@ func (p *FromPlugin) Make(ctx context.Context, _ *store.Record, root, work strin
 	if err != nil {
 		return sdk.Facts{}, err
 	}
-	if err := checkFacts(facts); err != nil {
+	if err := errors.Join(checkTree(root, facts), checkFacts(facts)); err != nil {
 		return sdk.Facts{}, err
 	}
 	tree, err := rootfs.Open(root)
@@ -66,6 +66,16 @@ func checkFacts(f sdk.Facts) error {
 		return errors.New("the plugin reported no unit for sshd")
 	}
 	return nil
+}
+
+// checkTree refuses a tree that is not what its plugin reported: it would fail
+// later, as if that were the fault of this host.
+func checkTree(root string, f sdk.Facts) error {
+	var all []error
+	for _, broken := range sdk.CheckTree(root, f) {
+		all = append(all, broken)
+	}
+	return errors.Join(all...)
 }
 
 // reporter turns a plugin's reports into events of the pipeline.

@@ -64,6 +64,7 @@ func fillTree(_ context.Context, req sdk.Request, _ sdk.Reporter) (sdk.Facts, er
 		"etc/ssh/ssh_host_rsa_key":       "baked in",
 		"var/lib/systemd/random-seed":    "seed",
 		"usr/lib/libcrypt.so.1":          "$y$",
+		"usr/lib/os-release":             "ID=debian\n",
 		"usr/lib/systemd/system/x.timer": "[Timer]\n",
 		"usr/lib/systemd/system/ssh.service": "[Service]\nExecStart=/usr/sbin/sshd -D\n" +
 			"[Install]\nWantedBy=multi-user.target\nAlias=sshd.service\n",
@@ -77,7 +78,7 @@ func fillTree(_ context.Context, req sdk.Request, _ sdk.Reporter) (sdk.Facts, er
 			return sdk.Facts{}, err
 		}
 	}
-	return debianFacts, nil
+	return debianFacts, os.WriteFile(filepath.Join(req.Target, "usr/lib/systemd/systemd"), nil, 0o755)
 }
 
 func (b *bench) bootstrap(plugin func(context.Context, sdk.Request, sdk.Reporter) (sdk.Facts, error)) *Bootstrap {

@@ -20,9 +20,42 @@ func fedoraDirectory(mirror, release string) string {
 	return filepath.Join(mirror, release, "x86_64")
 }
 
-// buildFedora builds the repository below dir. work is removed afterwards.
-func buildFedora(ctx context.Context, dir, work string, t *tables, packs []*pack) error {
-	if err := makeKey(ctx, dir, "Fedora-like test repository <fedora@example.org>"); err != nil {
+// rpmTools are the programs that make a repository of RPM packages.
+var rpmTools = []string{"rpmbuild", "rpmsign", "createrepo_c"}
+
+// rpmLike is what repositories of RPM packages differ in.
+type rpmLike struct {
+	distribution string
+	owner        string // of its key
+	tag          string // after the release of every package
+	keyPackage   string // the package that its key is in
+	keyFiles     func(key string) []entry
+	directory    string // on the mirror
+	offersKey    bool   // the repository has its key beside what it has signed with it
+}
+
+var fedoraLike = rpmLike{
+	distribution: "fedora", owner: "Fedora-like test repository <fedora@example.org>", tag: ".fc" + FedoraRelease,
+	keyPackage: "fedora-gpg-keys", directory: fedoraDirectory("", FedoraRelease),
+	keyFiles: func(key string) []entry {
+		return []entry{
+			{path: "etc/pki/rpm-gpg/" + fedoraKey + "-primary", text: key, mode: 0o644},
+			{path: "etc/pki/rpm-gpg/" + fedoraKey + "-x86_64", link: fedoraKey + "-primary"},
+		}
+	},
+}
+
+var openSUSELike = rpmLike{
+	distribution: "opensuse", owner: "openSUSE-like test repository <opensuse@example.org>",
+	keyPackage: "openSUSE-build-key", directory: "tumbleweed/repo/oss", offersKey: true,
+	keyFiles: func(key string) []entry {
+		return []entry{{path: "usr/lib/rpm/gnupg/keys/gpg-pubkey-test.asc", text: key, mode: 0o644}}
+	},
+}
+
+// build builds the repository below dir. work is removed afterwards.
+func (l rpmLike) build(ctx context.Context, dir, work string, t *tables, packs []*pack) error {
+	if err := makeKey(ctx, dir, l.owner); err != nil {
 		return err
 	}
 	s, err := openSigner(ctx, dir, work)
@@ -31,23 +64,20 @@ func buildFedora(ctx context.Context, dir, work string, t *tables, packs []*pack
 	}
 	defer s.close()
 	staged := filepath.Join(work, "stage")
-	if err := stage(ctx, staged, "fedora", t, packs); err != nil {
+	if err := stage(ctx, staged, l.distribution, t, packs); err != nil {
 		return err
 	}
 	key, err := os.ReadFile(filepath.Join(dir, publicKey))
 	if err != nil {
 		return fmt.Errorf("make the package of keys: %w", err)
 	}
-	for _, e := range []entry{
-		{path: "etc/pki/rpm-gpg/" + fedoraKey + "-primary", text: string(key), mode: 0o644},
-		{path: "etc/pki/rpm-gpg/" + fedoraKey + "-x86_64", link: fedoraKey + "-primary"},
-	} {
-		if err := e.put(filepath.Join(staged, "fedora-gpg-keys")); err != nil {
+	for _, e := range l.keyFiles(string(key)) {
+		if err := e.put(filepath.Join(staged, l.keyPackage)); err != nil {
 			return err
 		}
 	}
-	repository := fedoraDirectory(filepath.Join(dir, mirrorTree), FedoraRelease)
-	if err := buildRPMs(ctx, work, staged, repository, packs); err != nil {
+	repository := filepath.Join(dir, mirrorTree, l.directory)
+	if err := buildRPMs(ctx, work, staged, repository, l.tag, packs); err != nil {
 		return err
 	}
 	files, err := filepath.Glob(filepath.Join(repository, "*.rpm"))
@@ -57,13 +87,16 @@ func buildFedora(ctx context.Context, dir, work string, t *tables, packs []*pack
 	if err := s.signRPMs(ctx, files); err != nil {
 		return err
 	}
-	return s.fedoraDatabase(ctx, repository)
+	if err := s.rpmDatabase(ctx, repository); err != nil || !l.offersKey {
+		return err
+	}
+	return os.WriteFile(filepath.Join(repository, "repodata/repomd.xml.key"), key, 0o644)
 }
 
 // buildRPMs builds all packages at once, from one spec file with a subpackage
 // for each: one run of rpmbuild takes a tenth of the time of as many.
-func buildRPMs(ctx context.Context, work, staged, repository string, packs []*pack) error {
-	spec, err := rpmSpec(staged, packs)
+func buildRPMs(ctx context.Context, work, staged, repository, tag string, packs []*pack) error {
+	spec, err := rpmSpec(staged, tag, packs)
 	if err != nil {
 		return err
 	}
@@ -131,9 +164,9 @@ func (s *signer) signRPMs(ctx context.Context, files []string) error {
 	return group.Wait()
 }
 
-// fedoraDatabase makes the signed repodata of all packages in dir, and reads
+// rpmDatabase makes the signed repodata of all packages in dir, and reads
 // anew only those that changed since there was one.
-func (s *signer) fedoraDatabase(ctx context.Context, dir string) error {
+func (s *signer) rpmDatabase(ctx context.Context, dir string) error {
 	if _, err := (tool{}).run(ctx, "createrepo_c", "--quiet", "--update", "--no-database", "--workers=2", dir); err != nil {
 		return err
 	}

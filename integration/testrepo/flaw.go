@@ -105,7 +105,13 @@ func spoil(ctx context.Context, distribution, dir, work string, f Flaw) error {
 	if distribution == "arch" {
 		return s.spoilArch(ctx, mirror, f)
 	}
-	return s.spoilFedora(ctx, mirror, f)
+	if distribution == "opensuse" {
+		return s.spoilRPMs(ctx, filepath.Join(mirror, openSUSELike.directory), f)
+	}
+	if f == MislabeledRelease {
+		return os.Symlink(FedoraRelease, filepath.Join(mirror, FedoraPreviousRelease))
+	}
+	return s.spoilRPMs(ctx, fedoraDirectory(mirror, FedoraRelease), f)
 }
 
 func (s *signer) spoilArch(ctx context.Context, mirror string, f Flaw) error {
@@ -172,18 +178,16 @@ func (s *signer) replaceInArch(ctx context.Context, dir, file string) error {
 	return s.archDatabase(ctx, dir, "core", file)
 }
 
-func (s *signer) spoilFedora(ctx context.Context, mirror string, f Flaw) error {
-	dir := fedoraDirectory(mirror, FedoraRelease)
+// spoilRPMs gives a repository of RPM packages its flaw.
+func (s *signer) spoilRPMs(ctx context.Context, dir string, f Flaw) error {
 	victim, err := one(filepath.Join(dir, "basesystem-[0-9]*.rpm"))
 	if err != nil {
 		return err
 	}
 	var files []string
 	switch f {
-	case MislabeledRelease:
-		return os.Symlink(FedoraRelease, filepath.Join(mirror, FedoraPreviousRelease))
 	case StaleDatabase:
-		return move(victim, "-1.fc", "-2.fc")
+		return move(victim, "-1.", "-2.")
 	case TamperedDatabase:
 		list, err := one(filepath.Join(dir, "repodata/*-primary.xml.*"))
 		if err != nil {
@@ -207,12 +211,12 @@ func (s *signer) spoilFedora(ctx context.Context, mirror string, f Flaw) error {
 		}
 		err = s.signRPMs(ctx, files)
 	default:
-		return fmt.Errorf("there is no flaw %q of Fedora", f)
+		return fmt.Errorf("there is no flaw %q of RPM packages", f)
 	}
 	if err != nil {
 		return err
 	}
-	return s.fedoraDatabase(ctx, dir)
+	return s.rpmDatabase(ctx, dir)
 }
 
 // one is the path that matches, when it is the only one.

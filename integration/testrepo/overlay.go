@@ -99,7 +99,10 @@ func removeIfThere(path string) error {
 // overlay lays over a package's tree what the tables have for it, and keeps
 // its scripts.
 func (t *tables) overlay(distribution, root string, p *pack) error {
-	names := []string{"common/" + p.Package + ".txtar", distribution + "/" + p.Package + ".txtar"}
+	var names []string
+	for _, dir := range layers(distribution) {
+		names = append(names, dir+"/"+p.Package+".txtar")
+	}
 	for _, f := range p.Files {
 		names = append(names, "common/"+f+".txtar")
 	}

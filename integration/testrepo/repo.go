@@ -48,13 +48,24 @@ const buildDeadline = 10 * time.Minute
 
 // distributions are those that there are repositories of.
 var distributions = map[string]struct {
-	layout string // of the mirror, as the distribution's package manager writes it
-	real   string // the environment variable that names a real mirror
-	tools  []string
-	build  func(ctx context.Context, dir, work string, t *tables, packs []*pack) error
+	layout  string // of the mirror, as the distribution's package manager writes it
+	real    string // the environment variable that names a real mirror
+	release string // that @RELEASE@ stands for in the tables
+	tools   []string
+	build   func(ctx context.Context, dir, work string, t *tables, packs []*pack) error
 }{
-	"arch":   {"$repo/os/$arch", "NSPAWN_BUILD_TEST_ARCH_MIRROR", []string{"bsdtar", "repo-add"}, buildArch},
-	"fedora": {"$releasever/$basearch", "NSPAWN_BUILD_TEST_FEDORA_MIRROR", []string{"rpmbuild", "rpmsign", "createrepo_c"}, buildFedora},
+	"arch": {
+		layout: "$repo/os/$arch", real: "NSPAWN_BUILD_TEST_ARCH_MIRROR",
+		tools: []string{"bsdtar", "repo-add"}, build: buildArch,
+	},
+	"fedora": {
+		layout: "$releasever/$basearch", real: "NSPAWN_BUILD_TEST_FEDORA_MIRROR", release: FedoraRelease,
+		tools: rpmTools, build: fedoraLike.build,
+	},
+	"opensuse": {
+		layout: "tumbleweed/repo/oss", real: "NSPAWN_BUILD_TEST_OPENSUSE_MIRROR", release: OpenSUSERelease,
+		tools: rpmTools, build: openSUSELike.build,
+	},
 }
 
 // Arch returns the repositories core and extra of an Arch-like distribution.
@@ -68,6 +79,13 @@ func Arch(t testing.TB) *Repo {
 func Fedora(t testing.TB) *Repo {
 	t.Helper()
 	return get(t, "fedora")
+}
+
+// OpenSUSE returns the repository of a distribution like openSUSE Tumbleweed, as
+// it was on the day OpenSUSERelease.
+func OpenSUSE(t testing.TB) *Repo {
+	t.Helper()
+	return get(t, "opensuse")
 }
 
 func get(t testing.TB, distribution string) *Repo {

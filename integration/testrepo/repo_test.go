@@ -95,7 +95,7 @@ func TestRepositoriesAreServedOverHTTP(t *testing.T) {
 }
 
 func TestARepositoryIsMadeOnce(t *testing.T) {
-	for _, get := range []func(testing.TB) *Repo{Arch, Fedora} {
+	for _, get := range []func(testing.TB) *Repo{Arch, Fedora, OpenSUSE} {
 		first := get(t)
 		before, err := os.Stat(first.Keyring)
 		if err != nil {

@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// rpmSpec is the spec file of all packages, of the trees at staged.
-func rpmSpec(staged string, packs []*pack) (string, error) {
+// rpmSpec is the spec file of all packages, of the trees at staged. Their release
+// is 1 and the tag.
+func rpmSpec(staged, tag string, packs []*pack) (string, error) {
 	shared, err := directories(filepath.Join(staged, last))
 	if err != nil {
 		return "", err
@@ -18,7 +19,7 @@ func rpmSpec(staged string, packs []*pack) (string, error) {
 	var b strings.Builder
 	b.WriteString("Name: nspawn-build-test\nVersion: 1\nRelease: 1\nSummary: x\nLicense: custom\nAutoReqProv: no\n%description\nx\n\n")
 	for _, p := range packs {
-		b.WriteString(p.preamble())
+		b.WriteString(p.preamble(tag))
 		files, err := p.fileList(filepath.Join(staged, p.Package), shared)
 		if err != nil {
 			return "", err
@@ -29,13 +30,13 @@ func rpmSpec(staged string, packs []*pack) (string, error) {
 }
 
 // preamble is what a spec file says of a package before its files.
-func (p *pack) preamble() string {
+func (p *pack) preamble(tag string) string {
 	var b strings.Builder
 	line := func(key, value string) { fmt.Fprintf(&b, "%s: %s\n", key, value) }
 	fmt.Fprintf(&b, "%%package -n %s\n", p.Package)
 	line("Summary", p.summary)
 	line("Version", p.version.upstream)
-	line("Release", "1.fc"+FedoraRelease)
+	line("Release", "1"+tag)
 	if p.version.epoch != "" {
 		line("Epoch", p.version.epoch)
 	}

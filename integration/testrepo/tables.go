@@ -14,8 +14,25 @@ import (
 //go:embed data
 var embedded embed.FS
 
-// FedoraRelease is the release that the Fedora repository is of.
-const FedoraRelease = "43"
+// What the repositories are of: a release of Fedora, and a day of openSUSE
+// Tumbleweed.
+const (
+	FedoraRelease   = "43"
+	OpenSUSERelease = "20261101"
+)
+
+// alike names the distribution whose tables another has, but for what its own say.
+var alike = map[string]string{"opensuse": "fedora"}
+
+// layers are the directories of data that a distribution is made of, the later
+// over the earlier ones.
+func layers(distribution string) []string {
+	all := []string{"common"}
+	if like := alike[distribution]; like != "" {
+		all = append(all, like)
+	}
+	return append(all, distribution)
+}
 
 // tables say how a distribution's packages are made of Debian's.
 type tables struct {
@@ -37,6 +54,7 @@ type repository struct {
 // blanks, except Provides, by commas.
 type rule struct {
 	Package    string
+	Instead    []string       // rules of the layer below that it takes the place of
 	Debs       []string       // what it is made of; the first one's version is its version
 	Version    string         // of a package that no Debian package corresponds to
 	From       string         // the package that it is split off from
@@ -52,22 +70,23 @@ type rule struct {
 	Substitute []string // file, old text, new text
 }
 
-// readTables reads the tables of a distribution, "arch" or "fedora".
+// readTables reads the tables of a distribution, one of distributions.
 func readTables(distribution string) (*tables, error) {
 	t := &tables{rules: map[string]rule{}, files: map[string][]byte{}, drop: readList("drop.list")}
 	t.prune = pruned(readList("prune.list"))
+	release := distributions[distribution].release
 	err := fs.WalkDir(embedded, "data", func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
 		text, err := embedded.ReadFile(name)
-		t.files[strings.TrimPrefix(name, "data/")] = []byte(strings.ReplaceAll(string(text), "@RELEASE@", FedoraRelease))
+		t.files[strings.TrimPrefix(name, "data/")] = []byte(strings.ReplaceAll(string(text), "@RELEASE@", release))
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the tables: %w", err)
 	}
-	for _, dir := range []string{"common", distribution} {
+	for _, dir := range layers(distribution) {
 		if err := t.parse(string(t.files[dir+"/packages"])); err != nil {
 			return nil, fmt.Errorf("data/%s/packages: %w", dir, err)
 		}
@@ -107,11 +126,14 @@ func (t *tables) add(fields map[string]string) error {
 	}
 	words := func(key string) []string { return strings.Fields(take(key)) }
 	if name := take("Repository"); name != "" {
+		if take("Instead") == "all" { // of the layer below
+			t.repositories = nil
+		}
 		t.repositories = append(t.repositories, repository{name, words("Packages")})
 		return unknown(fields)
 	}
 	r := rule{
-		Package: take("Package"), Debs: words("Debs"), Version: take("Version"), From: take("From"),
+		Package: take("Package"), Instead: words("Instead"), Debs: words("Debs"), Version: take("Version"), From: take("From"),
 		Bare: take("Bare") == "yes", Only: words("Only"), Depends: words("Depends"), Config: words("Config"),
 		Files: words("Files"), Remove: words("Remove"), Copy: words("Copy"), Substitute: words("Substitute"),
 	}
@@ -132,6 +154,12 @@ func (t *tables) add(fields map[string]string) error {
 	case len(r.Copy)%2 != 0 || len(r.Substitute)%3 != 0:
 		return fmt.Errorf("%s: Copy takes pairs, Substitute threes", r.Package)
 	}
+	for _, name := range r.Instead {
+		if _, ok := t.rules[name]; !ok {
+			return fmt.Errorf("%s: Instead: there is no rule for %s below", r.Package, name)
+		}
+		delete(t.rules, name)
+	}
 	t.rules[r.Package] = r
 	return unknown(fields)
 }
@@ -147,7 +175,7 @@ func unknown(fields map[string]string) error {
 func (t *tables) content(distribution string) string {
 	var names []string
 	for name := range t.files {
-		if dir := path.Dir(name); dir != "arch" && dir != "fedora" || dir == distribution {
+		if dir := path.Dir(name); dir == "." || slices.Contains(layers(distribution), dir) {
 			names = append(names, name)
 		}
 	}

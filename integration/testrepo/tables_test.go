@@ -168,6 +168,27 @@ func TestMistakesInTablesAreNamed(t *testing.T) {
 	}
 }
 
+func TestARuleTakesThePlaceOfThoseBelow(t *testing.T) {
+	rules := &tables{rules: map[string]rule{}}
+	for _, layer := range []string{
+		"Repository: low\nPackages: a\n\nPackage: a\nDebs: x\n\nPackage: b\nFrom: a\nTake: y\n",
+		"Repository: high\nInstead: all\nPackages: c\n\nPackage: c\nInstead: a b\nDebs: x\n",
+	} {
+		if err := rules.parse(layer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := slices.Collect(maps.Keys(rules.rules)); !slices.Equal(got, []string{"c"}) {
+		t.Errorf("the rules are %q", got)
+	}
+	if r := rules.repositories; len(r) != 1 || r[0].name != "high" {
+		t.Errorf("the repositories are %+v", r)
+	}
+	if err := rules.parse("Package: d\nInstead: a\nDebs: z\n"); err == nil || !strings.Contains(err.Error(), "no rule for a") {
+		t.Errorf("a rule in place of none: %v", err)
+	}
+}
+
 func errorText(err error) string {
 	if err == nil {
 		return ""

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/pgpkeys"
 	"github.com/nspawn-build/nspawn-build/core/sdk/target"
-	"github.com/nspawn-build/nspawn-build/plugins/dnf/internal/pgp"
 )
 
 // run is one running Bootstrap.
@@ -52,7 +52,7 @@ func (p *plugin) Bootstrap(ctx context.Context, req sdk.Request, report sdk.Repo
 }
 
 // make fills the tree, looks at what has become of it, and tidies it up.
-func (r *run) make(ctx context.Context, keys []pgp.Key) (sdk.Facts, error) {
+func (r *run) make(ctx context.Context, keys []pgpkeys.Key) (sdk.Facts, error) {
 	if err := r.tree.Own(); err != nil {
 		return sdk.Facts{}, err
 	}
@@ -107,7 +107,7 @@ func (r *run) runDNF(ctx context.Context, argv []string, see func(line string)) 
 }
 
 // writeFiles puts into the work directory all that dnf reads.
-func (r *run) writeFiles(keys []pgp.Key) error {
+func (r *run) writeFiles(keys []pgpkeys.Key) error {
 	for _, directory := range []string{
 		r.reposPath(), r.varsPath(), r.pluginsPath(), r.downloadsPath(), r.homePath(), filepath.Join(r.homePath(), ".config/rpm"),
 	} {
@@ -123,7 +123,7 @@ func (r *run) writeFiles(keys []pgp.Key) error {
 		filepath.Join(r.homePath(), ".config/rpm/macros"): r.macros(),
 	}
 	for i, key := range keys {
-		files[r.keyPath(i)] = string(pgp.Armor(key))
+		files[r.keyPath(i)] = string(pgpkeys.Armor(key))
 	}
 	for name, content := range files {
 		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {

@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/pgpkeys"
 	"github.com/nspawn-build/nspawn-build/core/sdk/target"
-	"github.com/nspawn-build/nspawn-build/plugins/dnf/internal/pgp"
 )
 
 // emptied are the directories whose content is of the bootstrap only. Devices
@@ -36,7 +36,7 @@ var removed = []string{
 }
 
 // finish leaves the tree as a fresh machine, with repositories of its own.
-func (r *run) finish(keys []pgp.Key) error {
+func (r *run) finish(keys []pgpkeys.Key) error {
 	if err := target.NoMounts(r.target); err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ const (
 // useMirrors makes the machine use the user's mirrors, as far as it can reach
 // them, and turns the distribution's own repositories off for that. Otherwise the
 // machine uses those.
-func (r *run) useMirrors(keys []pgp.Key) error {
+func (r *run) useMirrors(keys []pgpkeys.Key) error {
 	text := r.machineRepositories()
 	if text == "" {
 		return nil
@@ -133,7 +133,7 @@ func (r *run) useMirrors(keys []pgp.Key) error {
 	}
 	var armored []byte
 	for _, key := range keys {
-		armored = append(armored, pgp.Armor(key)...)
+		armored = append(armored, pgpkeys.Armor(key)...)
 	}
 	if err := r.tree.Write(ownKey, armored); err != nil {
 		return err

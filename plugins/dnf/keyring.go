@@ -6,7 +6,6 @@ import (
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 	"github.com/nspawn-build/nspawn-build/core/sdk/pgpkeys"
-	"github.com/nspawn-build/nspawn-build/plugins/dnf/internal/pgp"
 )
 
 // keyPackages says which package brings the keys of all distributions where.
@@ -56,7 +55,7 @@ func (h host) keyHint() string {
 }
 
 // pinned looks a key up in the files that may hold it.
-func (h host) pinned(p pin) (pgp.Key, bool) {
+func (h host) pinned(p pin) (pgpkeys.Key, bool) {
 	for _, file := range p.files {
 		keys, err := h.readKeys(file)
 		if err != nil {
@@ -68,17 +67,17 @@ func (h host) pinned(p pin) (pgp.Key, bool) {
 			}
 		}
 	}
-	return pgp.Key{}, false
+	return pgpkeys.Key{}, false
 }
 
 // readKeys reads a file of keys. An error is the rest of a sentence that begins
 // with the file.
-func (h host) readKeys(file string) ([]pgp.Key, error) {
+func (h host) readKeys(file string) ([]pgpkeys.Key, error) {
 	packets, err := pgpkeys.Read(h.Root, file)
 	if err != nil {
 		return nil, err
 	}
-	return pgp.Split(packets)
+	return pgpkeys.Split(packets)
 }
 
 // warnInvalid says which keys are of no use any more.
@@ -90,7 +89,7 @@ func (h host) warnInvalid(j *job, found *sdk.Findings) {
 	}
 }
 
-func why(key pgp.Key) string {
+func why(key pgpkeys.Key) string {
 	if key.Revoked {
 		return "was revoked"
 	}
@@ -98,8 +97,8 @@ func why(key pgp.Key) string {
 }
 
 // validKeys are the keys that may still sign. Not every rpm looks at that itself.
-func (j *job) validKeys(h host) ([]pgp.Key, error) {
-	var valid []pgp.Key
+func (j *job) validKeys(h host) ([]pgpkeys.Key, error) {
+	var valid []pgpkeys.Key
 	var invalid []string
 	for _, key := range j.keys {
 		if key.Valid(h.now()) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
-	"github.com/nspawn-build/nspawn-build/plugins/dnf/internal/pgp"
+	"github.com/nspawn-build/nspawn-build/core/sdk/pgpkeys"
 )
 
 // job is a request with everything decided that can be without the network.
@@ -21,7 +21,7 @@ type job struct {
 	repositories []repository
 	mirrors      []string // as the user gave them
 	keyring      string   // the user's file; empty means the keys that the plugin knows
-	keys         []pgp.Key
+	keys         []pgpkeys.Key
 	packages     []string // to be there in the end, sorted
 	options      map[string]string
 	epoch        int64         // SOURCE_DATE_EPOCH of the tools; 0 is none

@@ -1,5 +1,5 @@
 // Package pgpkeys reads files of OpenPGP public keys, as people give them with
-// --keyring and distributions ship them.
+// --keyring and distributions ship them, and tells the keys in them apart.
 package pgpkeys
 
 import (

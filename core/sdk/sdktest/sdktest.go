@@ -1,17 +1,13 @@
 // Package sdktest is what a plugin's tests use: it puts the real protocol
-// between a test and a plugin, and records what the plugin reports. It starts
-// no process and needs no host.
+// between a test and a plugin, records what the plugin reports, and runs the rules
+// of package conformance over it. It needs no host.
 package sdktest
 
 import (
-	"context"
-	"net"
 	"sync"
 	"testing"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
@@ -22,30 +18,16 @@ import (
 // before it is used.
 func Start(t testing.TB, p sdk.Plugin) *sdk.Client {
 	t.Helper()
-	listener := bufconn.Listen(1 << 20)
-	server := grpc.NewServer(grpc.MaxRecvMsgSize(sdk.MaxMessage))
-	sdk.Register(server, p)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-
-	conn, err := grpc.NewClient("passthrough:///plugin",
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			return listener.DialContext(ctx)
-		}),
-		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	c, err := connect(func(server grpc.ServiceRegistrar) { sdk.Register(server, p) })
 	if err != nil {
 		t.Fatalf("a client of the plugin: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := conn.Close(); err != nil {
-			t.Errorf("closing the plugin's client: %v", err)
-		}
-		server.Stop()
-		if err := <-served; err != nil {
+		if err := c.close(); err != nil {
 			t.Errorf("serving the plugin: %v", err)
 		}
 	})
-	return sdk.NewClient(conn)
+	return sdk.NewClient(c)
 }
 
 // Event is one call of a Reporter's method.

@@ -1,7 +1,4 @@
-// Package pgp takes keyrings apart into their keys: what each key's fingerprint
-// is and until when it is valid. It verifies nothing, so it must never be used to
-// find out whom to trust: only to tell keys that are trusted already apart.
-package pgp
+package pgpkeys
 
 import (
 	"crypto/sha1" //nolint:gosec // it is what fingerprints of version 4 are made with
@@ -36,8 +33,10 @@ const (
 
 var errDamaged = errors.New("is damaged")
 
-// Split returns the keys of a keyring in the binary form. An error is the rest of
-// a sentence that begins with the keyring.
+// Split takes a keyring in the binary form apart into its keys. It verifies
+// nothing, so it must never be used to find out whom to trust: only to tell keys
+// that are trusted already apart, and whether they are still valid. An error is
+// the rest of a sentence that begins with the keyring.
 func Split(keyring []byte) ([]Key, error) {
 	var keys []Key
 	var now *reading
@@ -142,7 +141,7 @@ func (r *reading) take(p packet) {
 // rpm reads.
 func Armor(k Key) []byte {
 	var b strings.Builder
-	b.WriteString("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n")
+	b.WriteString(armorBegin + "\n\n")
 	text := base64.StdEncoding.EncodeToString(k.Packets)
 	for len(text) > 64 {
 		b.WriteString(text[:64] + "\n")
@@ -150,7 +149,7 @@ func Armor(k Key) []byte {
 	}
 	sum := crc24(k.Packets)
 	b.WriteString(text + "\n=" + base64.StdEncoding.EncodeToString([]byte{byte(sum >> 16), byte(sum >> 8), byte(sum)}) + "\n")
-	b.WriteString("-----END PGP PUBLIC KEY BLOCK-----\n")
+	b.WriteString(armorEnd + "\n")
 	return []byte(b.String())
 }
 

@@ -1,4 +1,4 @@
-package pgp_test
+package pgpkeys_test
 
 import (
 	"bytes"
@@ -7,13 +7,12 @@ import (
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk/pgpkeys"
-	"github.com/nspawn-build/nspawn-build/plugins/dnf/internal/pgp"
 )
 
 // keyring is what `gpg --armor --export` wrote of two keys, in the binary form.
 func keyring(t testing.TB) []byte {
 	t.Helper()
-	text, err := os.ReadFile("../../testdata/two-keys.asc")
+	text, err := os.ReadFile("testdata/two-keys.asc")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +25,7 @@ func keyring(t testing.TB) []byte {
 
 // The fingerprints and the date are those that gpg itself lists.
 func TestKeysAreThoseThatGnuPGSees(t *testing.T) {
-	keys, err := pgp.Split(keyring(t))
+	keys, err := pgpkeys.Split(keyring(t))
 	if err != nil || len(keys) != 2 {
 		t.Fatalf("there are %d keys, %v", len(keys), err)
 	}
@@ -44,12 +43,12 @@ func TestKeysAreThoseThatGnuPGSees(t *testing.T) {
 }
 
 func TestAKeyInTheTextFormIsTheSameKey(t *testing.T) {
-	keys, err := pgp.Split(keyring(t))
+	keys, err := pgpkeys.Split(keyring(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range keys {
-		packets, err := pgpkeys.Binary(pgp.Armor(key))
+		packets, err := pgpkeys.Binary(pgpkeys.Armor(key))
 		if err != nil || !bytes.Equal(packets, key.Packets) {
 			t.Errorf("%s comes back as %d bytes, want %d, %v", key.Fingerprint, len(packets), len(key.Packets), err)
 		}
@@ -62,7 +61,7 @@ func TestWhatIsNoKeyringIsRefused(t *testing.T) {
 		"nothing": {}, "text": []byte("hello"), "cut off": whole[:100], "a signature first": {0xc2, 1, 4}, "no length": {0x99},
 		"of version 3": {0xc6, 6, 3, 0, 0, 0, 0, 0},
 	} {
-		if keys, err := pgp.Split(data); err == nil {
+		if keys, err := pgpkeys.Split(data); err == nil {
 			t.Errorf("%s: %+v", name, keys)
 		}
 	}
@@ -72,7 +71,7 @@ func FuzzSplitKeepsEveryByte(f *testing.F) {
 	f.Add(keyring(f))
 	f.Add([]byte{0xc6, 6, 4, 0, 0, 0, 0, 0, 0xc2, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		keys, err := pgp.Split(data)
+		keys, err := pgpkeys.Split(data)
 		if err != nil {
 			return
 		}

@@ -1,4 +1,4 @@
-package pgp
+package pgpkeys
 
 import (
 	"encoding/binary"

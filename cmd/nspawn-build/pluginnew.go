@@ -1,0 +1,79 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/nspawn-build/nspawn-build/core/scaffold"
+)
+
+func (a *app) pluginNewCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "new",
+		Usage:     "begin a plugin for another distribution",
+		ArgsUsage: "NAME",
+		Description: "Writes a repository with a plugin in Go that builds, keeps to every rule and has\n" +
+			"tests and CI: it unpacks a root file system. Put your distribution's own tool in\n" +
+			"the place of tar. docs/plugin-tutorial.md goes on from there. It needs no root.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "directory", Usage: "make `DIR`, which must not exist (default: nspawn-build-plugin-NAME)"},
+			&cli.StringFlag{Name: "module", Usage: "`PATH` of the Go module, such as github.com/you/plugin (default: example.org/nspawn-build-plugin-NAME)"},
+			&cli.StringFlag{Name: "sdk", Usage: "build with the clone of nspawn-build in `DIR`, rather than with a release"},
+			outputFlag(),
+		},
+		Action: a.pluginNew,
+	}
+}
+
+func (a *app) pluginNew(ctx *cli.Context) error {
+	if ctx.NArg() != 1 {
+		return &usageError{"plugin new takes the name of one plugin", "nspawn-build plugin new my-linux"}
+	}
+	p := scaffold.Plugin{
+		Name: ctx.Args().First(), Module: ctx.String("module"), Source: ctx.String("sdk"), SDK: version,
+		Go: language(runtime.Version()),
+	}
+	dir := ctx.String("directory")
+	if dir == "" {
+		dir = p.Binary()
+	}
+	files, err := scaffold.Write(dir, p)
+	if err != nil {
+		return newPluginError(err)
+	}
+	result := struct {
+		Directory string   `json:"directory"`
+		Files     []string `json:"files"`
+	}{dir, files}
+	return a.result(ctx, result, func() {
+		a.printf("%s is made: a plugin that unpacks a root file system\n", dir)
+		a.printf("  build it   cd %s && go mod tidy && make build\n", dir)
+		a.printf("  try it     make check\n")
+		a.printf("  go on      README.md says what to change\n")
+	})
+}
+
+// newPluginError is a mistake of the command line where it is one.
+func newPluginError(err error) error {
+	var wrong *scaffold.FieldError
+	switch {
+	case errors.As(err, &wrong):
+		return &usageError{wrong.Error(), wrong.Hint}
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
+		return &usageError{err.Error(), "name a new directory in one that is there and yours with --directory"}
+	}
+	return err
+}
+
+// language is the version of Go that go.mod asks for: "go1.25.3" is 1.25.
+func language(release string) string {
+	parts := strings.SplitN(strings.TrimPrefix(release, "go"), ".", 3)
+	if len(parts) < 2 {
+		return "1.25"
+	}
+	return parts[0] + "." + parts[1]
+}

@@ -1,0 +1,19 @@
+//go:build integration
+
+package main
+
+import (
+	"testing"
+
+	"github.com/nspawn-build/nspawn-build/core/sdk"
+	"github.com/nspawn-build/nspawn-build/core/sdk/sdktest"
+)
+
+// TestThePluginKeepsToEveryRule makes a machine, too, and cancels another.
+func TestThePluginKeepsToEveryRule(t *testing.T) {
+	need(t)
+	from := sound(t)
+	sdktest.Run(t, sdktest.Config{
+		Plugin: newPlugin(), Request: sdk.Request{Mirrors: []string{from.mirror}, Keyring: from.keyring},
+	})
+}
