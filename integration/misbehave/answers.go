@@ -19,6 +19,8 @@ import (
 var answers = []Mode{
 	// It says more than this version knows, as it may.
 	{Name: Later, wrap: func(s pb.BootstrapServiceServer) pb.BootstrapServiceServer { return &later{s} }},
+	// It was built before 1.1, and knows none of what came with it.
+	{Name: Earlier, wrap: func(s pb.BootstrapServiceServer) pb.BootstrapServiceServer { return &earlier{BootstrapServiceServer: s} }},
 	{
 		Name: "liar", Breaks: []string{sdk.RuleHandshakeName}, Exit: exitBootstrap, Says: "calls itself somebody-else",
 		describe: func(d *sdk.Description) { d.Name = "somebody-else" },
@@ -105,4 +107,40 @@ func (l *later) Bootstrap(r *pb.BootstrapRequest, stream grpc.ServerStreamingSer
 		return err
 	}
 	return l.BootstrapServiceServer.Bootstrap(r, stream)
+}
+
+// Earlier is the name of the mode that is written for protocol 1.0, and keeps to
+// every rule.
+const Earlier = "earlier"
+
+// earlier answers what protocol 1.0 had, with what it had.
+type earlier struct {
+	pb.BootstrapServiceServer
+
+	none pb.UnimplementedBootstrapServiceServer
+}
+
+func (e *earlier) Describe(ctx context.Context, r *pb.DescribeRequest) (*pb.DescribeResponse, error) {
+	d, err := e.BootstrapServiceServer.Describe(ctx, r)
+	if err == nil {
+		d.Protocol, d.Features = "1.0", nil
+	}
+	return d, err
+}
+
+func (e *earlier) Validate(ctx context.Context, r *pb.ValidateRequest) (*pb.ValidateResponse, error) {
+	v, err := e.BootstrapServiceServer.Validate(ctx, r)
+	if err == nil {
+		for _, d := range v.GetDiagnostics() {
+			d.Code = pb.FailureCode_FAILURE_CODE_UNSPECIFIED
+		}
+		resolved := v.GetResolved()
+		resolved.Snapshot, resolved.SourceDateEpoch, resolved.Pinned = "", 0, nil
+	}
+	return v, err
+}
+
+// State came with 1.1.
+func (e *earlier) State(ctx context.Context, r *pb.StateRequest) (*pb.StateResponse, error) {
+	return e.none.State(ctx, r)
 }
