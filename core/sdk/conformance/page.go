@@ -32,7 +32,7 @@ A distro plugin in any language is tried by one command, as root:
 
 It runs the very binary as ` + "`create`" + ` would: enclosed, with a clean environment, speaking mutual TLS. The
 binary need not be installed, and no plugins.lock need vouch for it, which is said loudly and recorded nowhere; but
-it, and the directories on the way to it, have to be root's alone to write to. With ` + "`--boot`" + ` what it makes is
+it, and the directories on the way to it, can be written to by root alone, or by root and the user who called sudo. With ` + "`--boot`" + ` what it makes is
 booted, too. ` + "`--distro --release --mirror --keyring --option --package`" + ` say what to try; the default is the
 first distro with nothing but defaults. ` + "`--only`" + ` takes a rule or a group; ` + "`--offline`" + ` leaves out what
 takes a mirror. ` + "`--output json`" + ` and ` + "`--junit FILE`" + ` are for machines. A rule that is broken is exit status 4.
