@@ -53,6 +53,7 @@ PROTO        := core/sdk/proto
 # modules, and one that is no Go.
 MODULES      := $(patsubst %/go.mod,%,$(wildcard examples/plugins/*/go.mod))
 PYTHON_PLUGIN := examples/plugins/tarball-python
+WITH_TAG     = $(TEST) -tags integration -count=1 -timeout $(TIMEOUT)
 # The packages that have tests behind the build tag, with all of their tests.
 WITH_MACHINES = $(shell grep -rlE '^//go:build integration' --include='*_test.go' cmd core integration plugins | xargs -n 1 dirname | sort -u | sed 's,^,./,')
 SCRIPTS      := .ci/run examples/ci/build-tools.sh packaging/find-go packaging/install-deps packaging/quickstart.sh
@@ -119,12 +120,16 @@ test: ## unit tests: no root, no network, seconds
 	if [ -x /usr/bin/python3 ] || [ "$${CI:-}" = true ]; then cd $(PYTHON_PLUGIN) && /usr/bin/python3 -B -m unittest --quiet; \
 		else echo 'there is no python3: the plugin in Python was not tested' >&2; fi
 
-# One package after the other: machines and hosts of two would share the
-# processors that boot times are measured on.
+# Most packages wait more than they work, so two go at a time; ./integration,
+# whose tests do so among themselves, and modules of others follow. What fails
+# does not keep the rest from being run.
 .PHONY: integration
 integration: $(TOOLS)/$(SBOM_UTILITY) ## tests with real tools and machines (as root)
-	PATH="$$PATH:$(TOOLS)/$(SBOM_UTILITY)"; $(TEST) -tags integration -count=1 -p 1 -timeout $(TIMEOUT) $(WITH_MACHINES)
-	for m in $(MODULES); do (cd "$$m" && $(TEST) -tags integration -count=1 -timeout $(TIMEOUT) ./...); done
+	PATH="$$PATH:$(TOOLS)/$(SBOM_UTILITY)"; failed=0; \
+	$(WITH_TAG) -p 2 $(filter-out ./integration,$(WITH_MACHINES)) || failed=1; \
+	$(WITH_TAG) ./integration || failed=1; \
+	for m in $(MODULES); do (cd "$$m" && $(WITH_TAG) ./...) || failed=1; done; \
+	exit $$failed
 
 .PHONY: check
 check: ## install what the tests need, then run all of them (as root)

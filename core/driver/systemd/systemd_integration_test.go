@@ -48,9 +48,9 @@ func TestOnAHostWithSystemd(t *testing.T) {
 }
 
 // name has the characters that other names would have to escape.
-const name = "my-box.1"
+const name = "my-box.2"
 
-var boxed = driver.Machine{Name: name, Tree: "/var/lib/machines/" + name, Interface: "ve-my-box.1"}
+var boxed = driver.Machine{Name: name, Tree: "/var/lib/machines/" + name, Interface: "ve-my-box.2"}
 
 func hostOnly(t *testing.T) {
 	t.Helper()
