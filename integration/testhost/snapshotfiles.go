@@ -23,6 +23,7 @@ var ignoredFiles = []ignored{
 	{"/run/systemd/journal/seqnum", "journald counts"},
 	{"/run/systemd/machine", "machined's sockets, there from its first call on"},
 	{"/run/systemd/userdb", "sockets of services that answer for users, there while they run"},
+	{"/run/utmp", "the host's own consoles and logins, which systems before Debian 13 note there at any time"},
 	{"/run/agetty.reload", "the host's console looks for new addresses"},
 	{"/run/systemd/units", "invocation ids of whatever ran last"},
 	{"/run/systemd/transient", "units of logins and scopes, removed when they end"},
