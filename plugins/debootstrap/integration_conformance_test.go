@@ -11,7 +11,6 @@ import (
 
 // TestThePluginKeepsToEveryRule makes a machine, too, and cancels another.
 func TestThePluginKeepsToEveryRule(t *testing.T) {
-	t.Parallel()
 	sdktest.NeedTools(t, engineMmdebstrap)
 	sdktest.Run(t, sdktest.Config{Plugin: newPlugin(), Request: sdk.Request{Distro: "debian", Release: "trixie"}})
 }

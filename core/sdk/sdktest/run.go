@@ -49,7 +49,8 @@ type Config struct {
 // failure.
 //
 // The plugin's tools are really run. Run such tests as root and in RunContained,
-// so that they meet the host as they will.
+// so that they meet the host as they will, and not in parallel with others: what
+// those start and mount meanwhile would be the plugin's.
 func Run(t *testing.T, c Config) {
 	t.Helper()
 	report := Check(t, c)
