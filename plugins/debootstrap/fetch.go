@@ -55,7 +55,7 @@ func (r *run) fetch(ctx context.Context, a archive) (int, error) {
 		return len(files), nil
 	}
 	command := r.command(r.download(), nil)
-	command.Status = downloadProgress(r.report)
+	command.Status = sdk.Counter(r.report, unitPackages, retrieving)
 	if err := r.tool(ctx, command); err != nil {
 		return 0, err
 	}

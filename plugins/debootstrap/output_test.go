@@ -213,7 +213,7 @@ func TestErrorsOfDebootstrapBecomeSentences(t *testing.T) {
 
 func TestProgressOfADownloadCountsFiles(t *testing.T) {
 	var recorder sdktest.Recorder
-	see := downloadProgress(&recorder)
+	see := sdk.Counter(&recorder, unitPackages, retrieving)
 	for _, line := range []string{
 		"dlstatus:1:0:Retrieving file 1 of 125",
 		"dlstatus:125:99.0713:Retrieving file 125 of 125 (0s remaining)",

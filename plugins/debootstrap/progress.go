@@ -2,7 +2,6 @@ package main
 
 import (
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
@@ -19,23 +18,7 @@ const (
 const unitPackages = "packages"
 
 // retrieving is the text of a dlstatus line of APT::Status-Fd.
-var retrieving = regexp.MustCompile(`^dlstatus:[0-9]+:[0-9.]+:Retrieving file ([0-9]+) of ([0-9]+)`)
-
-// downloadProgress reads what apt writes to its status descriptor while it
-// downloads packages.
-func downloadProgress(report sdk.Reporter) func(line string) {
-	return func(line string) {
-		m := retrieving.FindStringSubmatch(line)
-		if m == nil {
-			return
-		}
-		done, errDone := strconv.ParseUint(m[1], 10, 32)
-		total, errTotal := strconv.ParseUint(m[2], 10, 32)
-		if errDone == nil && errTotal == nil {
-			report.Progress(sdk.Progress{Done: done, Total: total, Unit: unitPackages})
-		}
-	}
-}
+var retrieving = regexp.MustCompile(`^dlstatus:[0-9]+:[0-9.]+:Retrieving file (?P<done>[0-9]+) of (?P<total>[0-9]+)`)
 
 // installation follows the lines that dpkg prints. dpkg goes back and forth
 // between unpacking and configuring; each is counted on.

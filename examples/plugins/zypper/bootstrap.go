@@ -95,18 +95,19 @@ func (r *run) fill(ctx context.Context, mounts *target.Mounts) ([]sdk.Package, e
 	if err := r.tool(ctx, r.importKeys(), nil); err != nil {
 		return nil, err
 	}
-	if err := r.tool(ctx, r.zypper("refresh"), nil); err != nil {
+	refresh := func(ctx context.Context) error { return r.tool(ctx, r.zypper("refresh"), nil) }
+	if err := sdk.Retry(ctx, r.report, refresh); err != nil {
 		return nil, err
 	}
 	if err := r.checkIndexes(); err != nil {
 		return nil, err
 	}
 	r.report.Phase("download")
-	if err := r.tool(ctx, r.install("--download-only"), r.count(downloading)); err != nil {
+	if err := r.tool(ctx, r.install("--download-only"), sdk.Counter(r.report, "packages", downloading)); err != nil {
 		return nil, err
 	}
 	r.report.Phase("install")
-	if err := r.tool(ctx, r.install(), r.count(installing)); err != nil {
+	if err := r.tool(ctx, r.install(), sdk.Counter(r.report, "packages", installing)); err != nil {
 		return nil, err
 	}
 	packages, err := r.installed(ctx)

@@ -3,7 +3,6 @@ package main
 import (
 	"regexp"
 	"slices"
-	"strconv"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
@@ -19,21 +18,6 @@ var (
 	downloading = regexp.MustCompile(`^(?:Retrieving(?: package|:)|In cache) (?P<item>\S+).*? \( *(?P<done>[0-9]+)/(?P<total>[0-9]+)\)`)
 	installing  = regexp.MustCompile(`^\( *(?P<done>[0-9]+)/(?P<total>[0-9]+)\) Installing: (?P<item>\S+)`)
 )
-
-// count returns what reports progress by the lines of a form.
-func (r *run) count(form *regexp.Regexp) func(line string) {
-	return func(line string) {
-		m := form.FindStringSubmatch(line)
-		if m == nil {
-			return
-		}
-		done, errDone := strconv.ParseUint(m[form.SubexpIndex("done")], 10, 32)
-		total, errTotal := strconv.ParseUint(m[form.SubexpIndex("total")], 10, 32)
-		if errDone == nil && errTotal == nil {
-			r.report.Progress(sdk.Progress{Done: min(done, total), Total: total, Unit: "packages", Item: m[form.SubexpIndex("item")]})
-		}
-	}
-}
 
 // symptoms are looked for in this order: what comes first is the cause of what
 // comes later.

@@ -143,8 +143,8 @@ func TestProgressIsReadOffWhatZypperPrints(t *testing.T) {
 	} {
 		var recorder sdktest.Recorder
 		r := &run{report: &recorder}
-		r.count(downloading)(line)
-		r.count(installing)(line)
+		sdk.Counter(r.report, "packages", downloading)(line)
+		sdk.Counter(r.report, "packages", installing)(line)
 		if events := recorder.Events(); len(events) != 1 || events[0].Progress != want {
 			t.Errorf("%q: got %+v", line, events)
 		}
