@@ -20,7 +20,9 @@ var answers = []Mode{
 	// It says more than this version knows, as it may.
 	{Name: Later, wrap: func(s pb.BootstrapServiceServer) pb.BootstrapServiceServer { return &later{s} }},
 	// It was built before 1.1, and knows none of what came with it.
-	{Name: Earlier, wrap: func(s pb.BootstrapServiceServer) pb.BootstrapServiceServer { return &earlier{BootstrapServiceServer: s} }},
+	{Name: Earlier, wrap: func(s pb.BootstrapServiceServer) pb.BootstrapServiceServer {
+		return &earlier{BootstrapServiceServer: s}
+	}},
 	{
 		Name: "liar", Breaks: []string{sdk.RuleHandshakeName}, Exit: exitBootstrap, Says: "calls itself somebody-else",
 		describe: func(d *sdk.Description) { d.Name = "somebody-else" },
