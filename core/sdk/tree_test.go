@@ -12,7 +12,7 @@ import (
 
 func TestATreeIsComparedWithWhatWasReportedOfIt(t *testing.T) {
 	good := func() (map[string]string, sdk.Facts) {
-		return map[string]string{
+		tree := map[string]string{
 			"usr/lib/os-release":              "ID=x\nVERSION_ID=1\n",
 			"etc/os-release":                  "->../usr/lib/os-release",
 			"sbin":                            "->usr/sbin",
@@ -20,10 +20,12 @@ func TestATreeIsComparedWithWhatWasReportedOfIt(t *testing.T) {
 			"usr/lib/systemd/systemd":         "",
 			"usr/lib/systemd/system/a.socket": "",
 			"etc/systemd/system/b.service":    "",
-		}, sdk.Facts{
+		}
+		facts := sdk.Facts{
 			OSRelease: map[string]string{"ID": "x", "VERSION_ID": "1"},
 			SSHUnits:  []string{"a.socket"}, NetworkUnits: []string{"b.service"},
 		}
+		return tree, facts
 	}
 	for name, c := range map[string]struct {
 		change func(files map[string]string, f *sdk.Facts)

@@ -14,7 +14,7 @@ var factRules = []Rule{
 		ID: sdk.RuleFactsNames, Group: GroupFacts,
 		Says: "The facts name units, a command, a host and digests, each in its form.",
 		Why:  "The host uses them as file names and arguments while it is root.",
-		Meet: "Report plain names: sshd.service, apt-get, deb.debian.org, 64 lower-case hexadecimal digits.",
+		Meet: "Report plain names: sshd.service, apt-get, mirror.example.org, 64 lower-case hexadecimal digits.",
 
 		check: made(func(context.Context, *exam) outcome { return kept() }),
 	},
