@@ -107,7 +107,19 @@ func lockDirectory(dir string) (*os.File, error) {
 // Sweep removes the directories that killed processes left. That one cannot be
 // removed is no reason not to go on.
 func (k Kind) Sweep(runtime string) {
-	entries, err := os.ReadDir(runtime)
+	k.left(runtime, func(dir string, lock *os.File) {
+		if k.Clear != nil && k.Clear(dir) != nil {
+			_ = lock.Close()
+			return
+		}
+		_ = (&Quarters{Dir: dir, lock: lock}).Leave()
+	})
+}
+
+// left hands each directory of the kind that nobody lives in, and its lock, to
+// take.
+func (k Kind) left(parent string, take func(dir string, lock *os.File)) {
+	entries, err := os.ReadDir(parent)
 	if err != nil {
 		return
 	}
@@ -115,16 +127,10 @@ func (k Kind) Sweep(runtime string) {
 		if !e.IsDir() || !strings.HasPrefix(e.Name(), k.Prefix) {
 			continue
 		}
-		left := filepath.Join(runtime, e.Name())
-		lock, err := lockDirectory(left)
-		if err != nil {
-			continue
+		dir := filepath.Join(parent, e.Name())
+		if lock, err := lockDirectory(dir); err == nil {
+			take(dir, lock)
 		}
-		if k.Clear != nil && k.Clear(left) != nil {
-			_ = lock.Close()
-			continue
-		}
-		_ = (&Quarters{Dir: left, lock: lock}).Leave()
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -46,25 +45,13 @@ func (k Kind) Scratch(ctx context.Context, parent string) (*Scratch, error) {
 // sweepScratch removes those that nobody lives in. That one cannot be removed is
 // no reason not to go on.
 func (k Kind) sweepScratch(ctx context.Context, parent string) {
-	entries, err := os.ReadDir(parent)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if !e.IsDir() || !strings.HasPrefix(e.Name(), k.Prefix) {
-			continue
-		}
-		left := filepath.Join(parent, e.Name())
-		lock, err := lockDirectory(left)
-		if err != nil {
-			continue
-		}
+	k.left(parent, func(dir string, lock *os.File) {
 		if !made(lock, parent) {
 			_ = lock.Close()
-			continue
+			return
 		}
-		_ = (&Scratch{left, lock}).Leave(ctx)
-	}
+		_ = (&Scratch{dir, lock}).Leave(ctx)
+	})
 }
 
 // made tells whether a directory is as this program makes them: this user's,
