@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"errors"
+	goversion "go/version"
 	"os"
 	"runtime"
 	"strings"
@@ -69,11 +71,7 @@ func newPluginError(err error) error {
 	return err
 }
 
-// language is the version of Go that go.mod asks for: "go1.25.3" is 1.25.
+// language is the version of Go that go.mod asks for: of "go1.26.8" it is 1.26.
 func language(release string) string {
-	parts := strings.SplitN(strings.TrimPrefix(release, "go"), ".", 3)
-	if len(parts) < 2 {
-		return "1.25"
-	}
-	return parts[0] + "." + parts[1]
+	return cmp.Or(strings.TrimPrefix(goversion.Lang(release), "go"), "1.26") // a development version has none
 }
