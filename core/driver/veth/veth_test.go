@@ -115,10 +115,13 @@ func TestLinkGetsItsAddressOnceAndComesUp(t *testing.T) {
 
 func TestForeignLinkIsNeverTouched(t *testing.T) {
 	root(t)
-	if err := netlink.LinkAdd(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "ve-foreign"}}); err != nil {
-		t.Skip("no dummy links here: ", err)
+	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "ve-foreign"}}); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip("no bridges here: ", err)
 	}
-	if err := Configure("ve-foreign", netip.MustParsePrefix("192.168.200.1/24")); err == nil || !strings.Contains(err.Error(), "dummy") {
+	if err := Configure("ve-foreign", netip.MustParsePrefix("192.168.200.1/24")); err == nil || !strings.Contains(err.Error(), "bridge") {
 		t.Errorf("configured: %v", err)
 	}
 	if err := Remove("ve-foreign"); err == nil {
