@@ -127,8 +127,8 @@ func (h *Host) powerOff() error {
 	}
 	select {
 	case <-h.ended:
-	case <-time.After(90 * time.Second): // what runs on it may be slow to end
-		return errors.Join(errors.New("the host did not power off within 90 s"), h.kill())
+	case <-time.After(2 * time.Minute): // a unit that does not stop is killed after 90 s
+		return errors.Join(fmt.Errorf("the host did not power off within 2 min: %s", h.consoleTail()), h.kill())
 	}
 	return nil
 }

@@ -158,7 +158,7 @@ func boots(t *testing.T, tree string) {
 	for _, unit := range []string{"sshd.service", "systemd-networkd.service", "systemd-resolved.service"} {
 		h.MustRun(t, "systemctl", "--root=/var/lib/machines/box", "enable", unit)
 	}
-	h.Start(t, testhost.Command{Args: []string{
+	nspawn := h.Start(t, testhost.Command{Args: []string{
 		"systemd-nspawn", "--boot", "--machine=box", "--directory=/var/lib/machines/box", "--network-veth", "--private-users=pick",
 	}})
 	h.Eventually(t, 30*time.Second, "systemctl", "--machine=box", "is-active", "dbus.service")
@@ -173,5 +173,12 @@ func boots(t *testing.T, tree string) {
 		if r := h.Run(t, "systemctl", "--machine=box", "is-active", unit); r.Exit != 0 {
 			t.Errorf("%s: %s", unit, r)
 		}
+	}
+	// Left to the end of the test its nspawn would be killed, and the scope that
+	// stays with the machine's processes can hold up the host's end until it
+	// times out.
+	h.MustRun(t, "machinectl", "poweroff", "box")
+	if r := nspawn.Wait(t, time.Minute); r.Exit != 0 {
+		t.Errorf("the machine did not power off: %s", r)
 	}
 }
