@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -41,14 +40,6 @@ const (
 // Formats are all of them.
 func Formats() []Format {
 	return []Format{Directory, Tar, TarZstd, TarXZ, TarGzip, OCI, Squashfs, Erofs, Raw}
-}
-
-// ParseFormat takes a name for a format.
-func ParseFormat(name string) (Format, error) {
-	if f := Format(name); slices.Contains(Formats(), f) {
-		return f, nil
-	}
-	return "", fmt.Errorf("%q is not a format: there are %s", name, joined(Formats()))
 }
 
 func joined(formats []Format) string {

@@ -74,9 +74,6 @@ func (h *House) Locked(name string, f func(store.Machine) error) error {
 // Driver gives the driver that boots a machine.
 func (h *House) Driver(kind spec.Driver) (driver.Driver, error) { return h.driverOf(kind) }
 
-// BootMachine is what a driver is told of a machine.
-func BootMachine(m store.Machine) driver.Machine { return bootMachine(m) }
-
 // Lacking says which tools of a plugin this host lacks for a distro, and the
 // command that installs them; empty when it lacks none.
 func (h *House) Lacking(d sdk.Description, distro string) (missing []string, command string) {

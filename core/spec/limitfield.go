@@ -74,9 +74,6 @@ func (l Limits) Show(name string) string {
 	return limitFields[slices.Index(LimitNames(), name)].show(v)
 }
 
-// Size writes bytes with the largest suffix that leaves a whole number.
-func Size(v uint64) string { return size(v) }
-
 func listed(words []string) string {
 	var s string
 	for i, w := range words {

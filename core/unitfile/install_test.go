@@ -115,20 +115,6 @@ func TestAUnitCannotLeadItsLinksElsewhere(t *testing.T) {
 	}
 }
 
-func TestMaskHidesAUnit(t *testing.T) {
-	got, err := Mask("getty@tty1.service")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := Link{Path: "/etc/systemd/system/getty@tty1.service", Target: "/dev/null"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-	if _, err := Mask("../../passwd"); err == nil {
-		t.Error("a path was masked")
-	}
-}
-
 // Whatever a tree's unit says, its links lie in the directory for them.
 func FuzzLinksStayWhereUnitsAreEnabled(f *testing.F) {
 	f.Add("a.service", "[Install]\nWantedBy=multi-user.target\nAlias=b.service\n")

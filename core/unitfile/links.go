@@ -48,14 +48,6 @@ func Links(name, file string, in Install) ([]Link, error) {
 	return slices.Compact(links), nil
 }
 
-// Mask is the link that keeps a unit from being started at all.
-func Mask(name string) (Link, error) {
-	if err := checkUnit("mask", name); err != nil {
-		return Link{}, err
-	}
-	return Link{Path: path.Join(UnitDirectory, name), Target: "/dev/null"}, nil
-}
-
 // pulledIn are the links by which other units pull this one in.
 func pulledIn(name, file string, in Install, directive, ending string, by []string) ([]Link, error) {
 	n := splitUnit(name)
