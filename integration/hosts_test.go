@@ -115,6 +115,24 @@ func TestWhatAHostLacksIsInstalledByItsOwnPackageManager(t *testing.T) {
 	}
 }
 
+// TestAGoThatIsTooOldIsNotInstalled is about Debian 12, whose Go cannot fetch
+// the toolchain that go.mod names.
+func TestAGoThatIsTooOldIsNotInstalled(t *testing.T) {
+	t.Parallel()
+	h := testhost.StartDirect(t, testhost.Options{Suite: "bookworm"})
+	for _, script := range []string{"install-deps", "find-go"} {
+		h.CopyIn(t, "../packaging/"+script, "/srv/packaging/"+script)
+	}
+	h.MustRun(t, "apt-get", "-q", "update")
+	r := want(t, exitHost, h.Run(t, "sh", "/srv/packaging/install-deps", "build"))
+	if !strings.Contains(r.Stderr, "is Go 1.19, and 1.21 or later is needed") || !strings.Contains(r.Stderr, "\nhint: ") {
+		t.Errorf("it does not say so: %s", r)
+	}
+	if r := h.Run(t, "dpkg", "--status", "golang-go"); r.Exit == 0 {
+		t.Errorf("it was installed: %s", r)
+	}
+}
+
 // TestAHostWithoutNetworkdRunsMachines is what the quickstart does where another
 // program has the host's network.
 func TestAHostWithoutNetworkdRunsMachines(t *testing.T) {

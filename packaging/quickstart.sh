@@ -37,15 +37,6 @@ own() { chown "$owner:" "$@"; }
 step 'installing what this host lacks'
 packaging/install-deps build "$distro"
 
-# Under systemd the link is configured by networkd. Where another program has
-# the host's network, starting networkd beside it is the user's decision: there
-# nspawn-build configures the link itself.
-driver=auto
-if [[ -d /run/systemd/system ]] && ! systemctl --quiet is-active systemd-networkd.service; then
-    driver=direct
-    step 'systemd-networkd does not run on this host: the machine is run without it and without machined'
-fi
-
 step 'building'
 make --no-print-directory build
 
@@ -57,7 +48,7 @@ if [[ ! -f $key ]]; then
     ssh-keygen -q -t ed25519 -N '' -C "$name" -f "$key"
     own "$key" "$key.pub"
 fi
-"$program" create --distro "$distro" --driver "$driver" --ssh-key "$key.pub" "$@" "$name"
+"$program" create --distro "$distro" --ssh-key "$key.pub" "$@" "$name"
 
 step 'running a command in it'
 command=("$program" ssh --identity "$key" "$name" 'cat /etc/os-release; systemctl is-system-running; uptime')

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +66,43 @@ func TestTheExamplesForCISayWhatThisProgramTakes(t *testing.T) {
 	if sh, err := exec.LookPath("sh"); err == nil {
 		if said, err := exec.Command(sh, "-n", ciExamples+"build-tools.sh").CombinedOutput(); err != nil {
 			t.Errorf("build-tools.sh: %v\n%s", err, said)
+		}
+	}
+}
+
+// A runner has nothing that makes images, and what the action installs is what
+// its default says.
+func TestTheActionInstallsWhatTheImagesTake(t *testing.T) {
+	var action struct {
+		Inputs map[string]struct{ Default string }
+	}
+	var images struct{ Distros []any }
+	for file, into := range map[string]any{"github-action.yml": &action, "images.yaml": &images} {
+		text, err := os.ReadFile(ciExamples + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := yaml.Unmarshal(text, into); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+	}
+	installed := strings.Fields(action.Inputs["distros"].Default)
+	for _, d := range images.Distros {
+		name, _ := d.(string)
+		if full, is := d.(map[string]any); is {
+			name, _ = full["distro"].(string)
+		}
+		if !slices.Contains(installed, name) {
+			t.Errorf("images.yaml has %q, and the action installs what %q take", name, installed)
+		}
+	}
+	known, err := exec.Command("sh", "../../packaging/install-deps").CombinedOutput()
+	if err == nil {
+		t.Errorf("without a purpose install-deps succeeds: %s", known)
+	}
+	for _, name := range installed {
+		if !regexp.MustCompile(`[[|]` + name + `[]|]`).Match(known) {
+			t.Errorf("install-deps does not know %q: %s", name, known)
 		}
 	}
 }
