@@ -103,7 +103,7 @@ type exam struct {
 	broken   error           // records that cannot be read
 	bus      *host.Bus       // nil where there is none
 	busError error
-	blocked  bool // a firewall drops what machines send: no name resolves in them
+	nameless map[string]bool // machines in which no name resolves, for a firewall drops what that takes
 }
 
 // Examine looks at the host and the machines, and changes nothing.

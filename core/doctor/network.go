@@ -2,8 +2,6 @@ package doctor
 
 import (
 	"context"
-	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,50 +106,4 @@ func (e *exam) forwarding(context.Context) []Finding {
 		return one(fault(id, "this host passes nothing on for "+list(stuck), "forwarding was turned off after the machine had started: it reaches this host and nothing else", "sysctl -w net.ipv4.ip_forward=1"))
 	}
 	return one(ok(id, "IPv4 is passed on for every machine that runs"))
-}
-
-// firewall looks for whoever drops what machines send, for each machine that
-// there is, or for one that might come.
-func (e *exam) firewall(context.Context) []Finding {
-	const id = "host.firewall"
-	type link struct {
-		name    string
-		address netip.Addr
-	}
-	var links []link
-	for _, m := range e.machines {
-		if machines.Reaches(m) {
-			links = append(links, link{m.Interface, m.Address.Addr()})
-		}
-	}
-	if len(e.machines) == 0 {
-		links = append(links, link{"ve-machine", netip.MustParseAddr("192.168.200.200")})
-	}
-	var found []Finding
-	seen := map[string]bool{}
-	for _, l := range links {
-		blocked, err := host.Blockades(l.name, l.address)
-		if err != nil {
-			return one(untold(id, err))
-		}
-		for _, b := range blocked {
-			if !seen[b.String()] {
-				seen[b.String()] = true
-				e.blocked = e.blocked || !b.Doubtful
-				found = append(found, blockade(id, b))
-			}
-		}
-	}
-	if len(found) == 0 {
-		return one(ok(id, "no firewall drops what machines send"))
-	}
-	return found
-}
-
-func blockade(id string, b host.Blockade) Finding {
-	fix := strings.Join(b.Mend, " && ")
-	if b.Doubtful {
-		return note(id, fmt.Sprintf("perhaps %s", b), "a rule that cannot be judged from here may let it through", fix)
-	}
-	return fault(id, b.String(), "a machine reaches this host, and no name resolves in it; an accept elsewhere does not undo a drop", fix)
 }

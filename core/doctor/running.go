@@ -76,7 +76,7 @@ func (p *patient) inside(ctx context.Context, d driver.Driver, reachable bool) [
 	target := readiness.Target{
 		Name: p.m.Name, Driver: d, Interface: p.m.Interface, HostSide: p.m.HostSide.Addr(), Address: p.m.Address.Addr(), HostKey: key,
 	}
-	if p.m.Facts != nil && machines.Reaches(p.m) && !p.blocked {
+	if p.m.Facts != nil && machines.Reaches(p.m) && !p.nameless[p.m.Name] {
 		target.ProbeHost = p.m.Facts.ProbeHost
 	}
 	look, cancel := context.WithTimeoutCause(ctx, looking, fmt.Errorf("not within %s", looking))

@@ -2,12 +2,8 @@ package host
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // Firewall is what made a rule set: who must be told to let machines through.
@@ -22,14 +18,15 @@ const (
 	NFTables  Firewall = "nftables"
 )
 
-// Blockade is a place where this host drops what it is to pass on between a
-// machine and the world. An accept in another table cannot undo it: whoever
-// drops must be told.
+// Blockade is a place where this host drops what it is to let through for a
+// machine. An accept in another table cannot undo it: whoever drops must be
+// told.
 type Blockade struct {
+	Way      Way // that which is blocked
 	Firewall Firewall
 	Where    string // "chain FORWARD of table ip filter"
-	// Out and Back say which way is blocked: what a machine sends, and the
-	// answers to it.
+	// Out and Back say which direction is blocked: what begins a connection,
+	// and the answers to it.
 	Out, Back bool
 	// Doubtful says that a rule which could not be judged, for a mark say,
 	// may yet let the packets through.
@@ -40,23 +37,14 @@ type Blockade struct {
 
 // String is one line: who drops what, and where.
 func (b Blockade) String() string {
-	what := "what machines send"
-	switch {
-	case b.Out && b.Back:
-		what = "what machines send and receive"
-	case b.Back:
-		what = "the answers to what machines send"
-	}
-	return fmt.Sprintf("%s drops %s beyond this host (%s)", b.Firewall, what, b.Where)
+	return fmt.Sprintf("%s drops %s (%s)", b.Firewall, b.Way.lost(b.Out, b.Back), b.Where)
 }
 
-// Blockades are the places at which a connection from a machine to the world
-// is dropped: link is the host's end of its link, which need not exist yet,
-// and machine its address. Empty means that it passes.
-func Blockades(link string, machine netip.Addr) ([]Blockade, error) {
-	out := packet{
-		in: link, out: uplink(link), source: machine, destination: somewhere,
-		sourcePort: 40000, destinationPort: 443,
+// Blockades are the places at which a machine's packets are dropped, for each
+// of the ways that it needs. Empty means that all are open.
+func Blockades(ways ...Way) ([]Blockade, error) {
+	if len(ways) == 0 {
+		return nil, nil
 	}
 	// Either table may drop what the other accepts.
 	sets, err := readNFTables()
@@ -67,57 +55,40 @@ func Blockades(link string, machine netip.Addr) ([]Blockade, error) {
 	if err != nil {
 		return nil, err
 	}
+	sets = append(sets, legacy...)
 	var found []Blockade
-	for _, s := range append(sets, legacy...) {
-		if b, blocked := s.blocks(out); blocked {
-			found = append(found, b)
+	for _, w := range ways {
+		for _, s := range sets {
+			if b, blocked := s.blocks(w); blocked {
+				found = append(found, b)
+			}
 		}
 	}
 	return found, nil
 }
 
-// somewhere stands for the world; the RFCs set its block apart (RFC 5737).
-var somewhere = netip.MustParseAddr("198.51.100.1")
-
-// uplink is the link of the default route, or any other that is up.
-func uplink(machine string) string {
-	routes, err := netlink.RouteListFiltered(unix.AF_INET, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
-	if err == nil {
-		for _, r := range routes {
-			if r.Dst == nil || r.Dst.IP.IsUnspecified() {
-				if l, err := netlink.LinkByIndex(r.LinkIndex); err == nil {
-					return l.Attrs().Name
-				}
-			}
-		}
-	}
-	links, err := netlink.LinkList()
-	if err != nil {
-		return ""
-	}
-	for _, l := range links {
-		if n := l.Attrs().Name; n != "lo" && n != machine && !strings.HasPrefix(n, "ve-") && l.Attrs().OperState == netlink.OperUp {
-			return n
-		}
-	}
-	return ""
-}
-
-// blocks sends a packet and its answer through a chain.
-func (s ruleset) blocks(out packet) (Blockade, bool) {
-	back := packet{
-		in: out.out, out: out.in, source: out.destination, destination: out.source,
-		sourcePort: out.destinationPort, destinationPort: out.sourcePort, established: true,
-	}
-	b := Blockade{Where: s.where()}
-	there, here := s.judge(out), s.judge(back)
-	b.Out, b.Back = there.dropped, here.dropped
-	if !b.Out && !b.Back {
+// blocks sends what a way is for through a chain, and the answer. What this
+// host itself answers is not passed on: no chain that is looked at sees it.
+func (s ruleset) blocks(w Way) (Blockade, bool) {
+	b := Blockade{Way: w, Where: s.where()}
+	if s.hook != w.hook() {
 		return b, false
 	}
-	b.Doubtful = b.Out && there.doubtful || b.Back && here.doubtful
+	for i, out := range w.packets {
+		there, here := s.judge(out), fate{}
+		if s.hook == forwarded {
+			here = s.judge(out.answer())
+		}
+		if !there.dropped && !here.dropped {
+			return b, false
+		}
+		if i == 0 {
+			b.Out, b.Back = there.dropped, here.dropped
+		}
+		b.Doubtful = b.Doubtful || there.dropped && there.doubtful || here.dropped && here.doubtful
+	}
 	b.Firewall = s.owner()
-	b.Mend = s.mend(b.Firewall)
+	b.Mend = s.mend(b)
 	return b, true
 }
 
@@ -139,41 +110,10 @@ func (s ruleset) owner() Firewall {
 		return Firewalld
 	case has("ufw-"):
 		return UFW
-	case has("DOCKER-USER"):
+	case has("DOCKER-USER") && s.hook == forwarded: // it drops nothing else
 		return Docker
-	case s.legacy || s.table == "filter" && s.base == "FORWARD":
+	case s.legacy || s.table == "filter" && s.base == legacyBase[s.hook]:
 		return IPTables
 	}
 	return NFTables
-}
-
-// mend is what lets machines reach the world and be answered, and nothing
-// else: ve-+ and ve-* are all the links that systemd-nspawn makes.
-func (s ruleset) mend(f Firewall) []string {
-	iptables, chain := "iptables", s.base
-	if s.legacy {
-		iptables = "iptables-legacy"
-	}
-	switch f {
-	case Firewalld:
-		return []string{
-			"firewall-cmd --permanent --zone=trusted --add-interface=ve-+",
-			"firewall-cmd --reload",
-		}
-	case UFW:
-		return []string{"ufw route allow in on ve-+"}
-	case NFTables:
-		rule := fmt.Sprintf("nft insert rule %s %s %s ", s.family, s.table, s.base)
-		return []string{
-			rule + `iifname '"ve-*"' accept`,
-			rule + `oifname '"ve-*"' ct state established,related accept`,
-		}
-	case Docker:
-		chain = "DOCKER-USER"
-	case IPTables:
-	}
-	return []string{
-		iptables + " -I " + chain + " -i ve-+ -j ACCEPT",
-		iptables + " -I " + chain + " -o ve-+ -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-	}
 }

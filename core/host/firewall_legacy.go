@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -36,12 +37,12 @@ func readLegacy() ([]ruleset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the firewall: %s: %w", program, err)
 	}
-	return []ruleset{parseSaved(string(text))}, nil
+	return []ruleset{parseSaved(string(text), forwarded), parseSaved(string(text), received)}, nil
 }
 
-// parseSaved reads what iptables-save prints of the filter table.
-func parseSaved(text string) ruleset {
-	s := ruleset{table: "filter", base: "FORWARD", legacy: true, chains: map[string][]rule{}}
+// parseSaved reads what iptables-save prints of the filter table, for one hook.
+func parseSaved(text string, at hook) ruleset {
+	s := ruleset{hook: at, table: "filter", base: legacyBase[at], legacy: true, chains: map[string][]rule{}}
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if chain, ok := strings.CutPrefix(line, ":"); ok {
@@ -107,7 +108,13 @@ func parseSavedRule(line string) savedRule {
 		case "-d":
 			add(func(p packet) answer { return within(p.destination, value) })
 		case "-p":
-			add(func(packet) answer { return truth(value == "tcp" || value == "all") })
+			add(func(p packet) answer { return ofProtocol(p, value) })
+		case "--sport", "--sports":
+			add(func(p packet) answer { return inPorts(p.sourcePort, value) })
+		case "--dport", "--dports":
+			add(func(p packet) answer { return inPorts(p.destinationPort, value) })
+		case "--dst-type":
+			add(func(p packet) answer { return ofKind(p, value) })
 		case "--ctstate", "--state":
 			add(func(p packet) answer { return inState(p, value) })
 		case "-m":
@@ -181,9 +188,46 @@ func within(a netip.Addr, network string) answer {
 }
 
 func inState(p packet, states string) answer {
+	listed := strings.Split(states, ",")
 	want := "NEW"
 	if p.established {
 		want = "ESTABLISHED"
 	}
-	return truth(slices.Contains(strings.Split(states, ","), want))
+	return truth(slices.Contains(listed, want) || p.led != 0 && slices.Contains(listed, "DNAT"))
+}
+
+func ofProtocol(p packet, name string) answer {
+	want := "tcp"
+	if p.udp {
+		want = "udp"
+	}
+	return truth(name == want || name == "all")
+}
+
+// inPorts looks a port up in a list of ports and of ranges such as 80:90.
+func inPorts(port uint16, listed string) answer {
+	for one := range strings.SplitSeq(listed, ",") {
+		first, last, isRange := strings.Cut(one, ":")
+		if !isRange {
+			last = first
+		}
+		low, err := strconv.ParseUint(first, 10, 16)
+		high, err2 := strconv.ParseUint(last, 10, 16)
+		if err != nil || err2 != nil {
+			return perhaps
+		}
+		if uint64(port) >= low && uint64(port) <= high {
+			return yes
+		}
+	}
+	return no
+}
+
+// ofKind judges by what kind of address a packet goes to.
+func ofKind(p packet, kinds string) answer {
+	kind := "UNICAST"
+	if p.local() {
+		kind = "LOCAL"
+	}
+	return truth(slices.Contains(strings.Split(kinds, ","), kind))
 }

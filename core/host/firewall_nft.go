@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// families are those whose chains see IPv4 that is passed on.
+// families are those whose chains see IPv4.
 var families = map[nftables.TableFamily]string{nftables.TableFamilyIPv4: "ip", nftables.TableFamilyINet: "inet"}
 
 // ourTables is how the tables begin that nspawn-build makes: what they drop is
 // meant to be.
 const ourTables = "nspawn-build-"
 
-// readNFTables reads every table that has a say in what this host passes on;
-// what iptables makes of nftables is among them. A kernel without nftables has
+// readNFTables reads every table that has a say in what this host passes on or
+// takes; what iptables makes of nftables is among them. A kernel without nftables has
 // none.
 func readNFTables() ([]ruleset, error) {
 	c, err := nftables.New()
@@ -37,11 +37,12 @@ func readNFTables() ([]ruleset, error) {
 	var found []ruleset
 	for _, base := range all {
 		family, ours := families[base.Table.Family]
-		if !ours || strings.HasPrefix(base.Table.Name, ourTables) || base.Hooknum == nil || *base.Hooknum != *nftables.ChainHookForward || base.Type != nftables.ChainTypeFilter {
+		at, seen := hookOf(base)
+		if !ours || !seen || strings.HasPrefix(base.Table.Name, ourTables) {
 			continue
 		}
 		s := ruleset{
-			family: family, table: base.Table.Name, base: base.Name,
+			hook: at, family: family, table: base.Table.Name, base: base.Name,
 			policyDrop: base.Policy != nil && *base.Policy == nftables.ChainPolicyDrop,
 			chains:     map[string][]rule{},
 		}
@@ -62,6 +63,19 @@ func readNFTables() ([]ruleset, error) {
 		found = append(found, s)
 	}
 	return found, nil
+}
+
+// hookOf tells where a chain sees packets, if that is a place that is looked at.
+func hookOf(c *nftables.Chain) (at hook, seen bool) {
+	switch {
+	case c.Hooknum == nil || c.Type != nftables.ChainTypeFilter:
+		return 0, false
+	case *c.Hooknum == *nftables.ChainHookForward:
+		return forwarded, true
+	case *c.Hooknum == *nftables.ChainHookInput:
+		return received, true
+	}
+	return 0, false
 }
 
 // nftRule is a rule as the kernel runs it: a little program whose expressions
@@ -181,4 +195,8 @@ func masked(have []byte, e *expr.Bitwise) []byte {
 const (
 	stateEstablished = 1 << 1
 	stateNew         = 1 << 3
+	// stateLed is what xtables adds where the target was changed.
+	stateLed = 1 << 7
+	// statusLed is the bit of the connection's status for it: IPS_DST_NAT.
+	statusLed = 1 << 5
 )

@@ -5,7 +5,6 @@ import (
 	"net"
 
 	"github.com/google/nftables/expr"
-	"github.com/google/nftables/xt"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,7 +26,7 @@ func metaOf(p packet, e *expr.Meta) []byte {
 	case expr.MetaKeyNFPROTO:
 		return []byte{unix.NFPROTO_IPV4}
 	case expr.MetaKeyL4PROTO:
-		return []byte{unix.IPPROTO_TCP}
+		return []byte{p.protocol()}
 	case expr.MetaKeyPROTOCOL:
 		return binary.BigEndian.AppendUint16(nil, unix.ETH_P_IP)
 	}
@@ -57,7 +56,7 @@ func payloadOf(p packet, e *expr.Payload) []byte {
 	switch e.Base {
 	case expr.PayloadBaseNetworkHeader:
 		header = make([]byte, 20)
-		header[0], header[9] = 0x45, unix.IPPROTO_TCP
+		header[0], header[9] = 0x45, p.protocol()
 		copy(header[12:], p.source.AsSlice())
 		copy(header[16:], p.destination.AsSlice())
 		if e.Offset < 9 && e.Offset+e.Len > 1 { // length, identity, hops: not known
@@ -88,39 +87,14 @@ func trackedOf(p packet, e *expr.Ct) []byte {
 		return nil
 	case e.Key == expr.CtKeySTATE:
 		return binary.NativeEndian.AppendUint32(nil, stateOf(p))
-	case e.Key == expr.CtKeySTATUS: // it was not led elsewhere
-		return binary.NativeEndian.AppendUint32(nil, 0)
+	case e.Key == expr.CtKeySTATUS:
+		status := uint32(0)
+		if p.led != 0 {
+			status = statusLed
+		}
+		return binary.NativeEndian.AppendUint32(nil, status)
+	case e.Key == expr.CtKeyPROTODST && e.Direction == 0 && p.led != 0: // as it was when it came
+		return binary.BigEndian.AppendUint16(nil, p.led)
 	}
 	return nil
-}
-
-// matchOf judges the old iptables' modules that nftables runs.
-func matchOf(p packet, e *expr.Match) answer {
-	if e.Name == "comment" {
-		return yes
-	}
-	if e.Name != "conntrack" {
-		return perhaps
-	}
-	var base xt.ConntrackMtinfoBase
-	var states uint32
-	switch info := e.Info.(type) {
-	case *xt.ConntrackMtinfo3:
-		base, states = info.ConntrackMtinfoBase, uint32(info.StateMask)
-	case *xt.ConntrackMtinfo2:
-		base, states = info.ConntrackMtinfoBase, uint32(info.StateMask)
-	case *xt.ConntrackMtinfo1:
-		base, states = info.ConntrackMtinfoBase, uint32(info.StateMask)
-	default:
-		return perhaps
-	}
-	const aboutState = uint16(xt.ConntrackState | xt.ConntrackStateAlias)
-	if base.MatchFlags&^aboutState != 0 {
-		return perhaps
-	}
-	a := no
-	if states&stateOf(p) != 0 {
-		a = yes
-	}
-	return inverted(a, base.InvertFlags&uint16(xt.ConntrackState) != 0)
 }

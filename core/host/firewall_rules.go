@@ -3,15 +3,50 @@ package host
 import (
 	"net/netip"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
-// packet is the first of a TCP connection, or with established an answer.
+// hook is where in this host a chain sees packets.
+type hook int
+
+const (
+	forwarded hook = iota // what is passed on between links
+	received              // what is for this host itself
+)
+
+// legacyBase is what iptables calls the chains of a hook.
+var legacyBase = map[hook]string{forwarded: "FORWARD", received: "INPUT"}
+
+// packet is the first of a connection by TCP, or with udp by UDP; established
+// makes it an answer.
 type packet struct {
-	in, out                     string
+	in, out                     string // out is empty for what is for this host
 	source, destination         netip.Addr
 	sourcePort, destinationPort uint16
+	udp                         bool
+	led                         uint16 // the port of this host from which it was led elsewhere; 0 where it was not
 	established                 bool
 }
+
+// answer is the first packet in the other direction.
+func (p packet) answer() packet {
+	p.in, p.out = p.out, p.in
+	p.source, p.destination = p.destination, p.source
+	p.sourcePort, p.destinationPort = p.destinationPort, p.sourcePort
+	p.established = true
+	return p
+}
+
+func (p packet) protocol() byte {
+	if p.udp {
+		return unix.IPPROTO_UDP
+	}
+	return unix.IPPROTO_TCP
+}
+
+// local tells whether a packet is for this host.
+func (p packet) local() bool { return p.out == "" }
 
 // answer says whether a rule is about a packet.
 type answer int
@@ -45,9 +80,10 @@ type rule interface {
 	judge(p packet) (answer, verdict)
 }
 
-// ruleset is one chain that sees what is passed on between links, with all
-// chains of its table.
+// ruleset is one chain that the kernel itself calls, with all chains of its
+// table.
 type ruleset struct {
+	hook                hook
 	family, table, base string
 	legacy              bool // of the old iptables, which nftables does not show
 	policyDrop          bool

@@ -16,6 +16,9 @@ var sent = packet{
 	sourcePort: 40000, destinationPort: 443,
 }
 
+// abroad is the way of it.
+var abroad = Way{Purpose: Beyond, link: "ve-box", machine: sent.source, packets: []packet{sent}}
+
 func TestTheLegacyIptablesAreJudgedAsTheKernelDoes(t *testing.T) {
 	const docker = `*filter
 :INPUT ACCEPT [0:0]
@@ -50,7 +53,7 @@ func TestTheLegacyIptablesAreJudgedAsTheKernelDoes(t *testing.T) {
 		{name: "goto", text: "*filter\n:FORWARD DROP [0:0]\n:own - [0:0]\n-A FORWARD -g own\n-A FORWARD -j ACCEPT\n-A own -i other -j ACCEPT\n", out: true, back: true, by: IPTables},
 		{name: "ufw", text: "*filter\n:FORWARD DROP [0:0]\n:ufw-user-forward - [0:0]\n:ufw-before-forward - [0:0]\n-A FORWARD -j ufw-before-forward\n-A FORWARD -j ufw-user-forward\n-A ufw-before-forward -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n", out: true, by: UFW},
 	} {
-		b, blocked := parseSaved(c.text).blocks(sent)
+		b, blocked := parseSaved(c.text, forwarded).blocks(abroad)
 		if blocked != (c.out || c.back) || b.Out != c.out || b.Back != c.back || b.Doubtful != c.doubtful || b.Firewall != c.by {
 			t.Errorf("%s: got %+v, %v", c.name, b, blocked)
 		}
@@ -116,6 +119,6 @@ func TestNftablesAreJudgedAsTheKernelDoes(t *testing.T) {
 func FuzzSavedRules(f *testing.F) {
 	f.Add("*filter\n:FORWARD DROP [0:0]\n-A FORWARD ! -i ve-+ -j own\n:own - [0:0]\n-A own -g own\n")
 	f.Fuzz(func(_ *testing.T, text string) {
-		parseSaved(text).blocks(sent) // neither panics nor runs forever
+		parseSaved(text, forwarded).blocks(abroad) // neither panics nor runs forever
 	})
 }

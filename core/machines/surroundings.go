@@ -31,13 +31,10 @@ func NetworkPath(name string) string {
 }
 
 // warnOfFirewall names whoever will drop what the machine sends, which else
-// would show as a name that does not resolve. That the rules cannot be read is
-// no reason not to go on.
+// would show as a name that does not resolve, or what is sent to its published
+// ports. That the rules cannot be read is no reason not to go on.
 func (h *House) warnOfFirewall(m store.Machine) []host.Blockade {
-	if !Reaches(m) {
-		return nil
-	}
-	found, err := host.Blockades(m.Interface, m.Address.Addr())
+	found, err := host.Blockades(Ways(m)...)
 	if err != nil {
 		return nil
 	}
@@ -53,11 +50,17 @@ func (h *House) warnOfFirewall(m store.Machine) []host.Blockade {
 
 // blame names the firewall in the error of a machine that came up and cannot
 // resolve a name.
-func blame(err error, found []host.Blockade) error {
+func blame(err error, m store.Machine, found []host.Blockade) error {
 	var e *readiness.Error
-	if errors.As(err, &e) && e.Rung == readiness.Resolves && len(found) > 0 {
-		e.Message += ": " + found[0].String()
-		e.Hint = strings.Join(found[0].Mend, " && ")
+	if !errors.As(err, &e) || e.Rung != readiness.Resolves {
+		return err
+	}
+	for _, b := range found {
+		if KeepsNames(m, b) {
+			e.Message += ": " + b.String()
+			e.Hint = strings.Join(b.Mend, " && ")
+			break
+		}
 	}
 	return err
 }
@@ -69,7 +72,7 @@ func (h *House) lookingRound(m store.Machine, boot func() error) error {
 	blocked := h.warnOfFirewall(m)
 	err := boot()
 	h.warnOfOutranked(m, outranked)
-	return blame(err, blocked)
+	return blame(err, m, blocked)
 }
 
 // warnOfOutranked names the .network file of somebody else that the machine's
