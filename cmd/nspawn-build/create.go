@@ -131,6 +131,7 @@ func (a *app) wanted(ctx *cli.Context) (machines.Wanted, error) {
 	if err != nil {
 		return w, err
 	}
+	in.GiveWay(func(flag string) bool { return a.given(ctx, flag) })
 	bare := resume && in.Distro == ""
 	if !bare {
 		// Whatever can be wrong is found before a password is asked for.

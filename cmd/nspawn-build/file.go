@@ -236,6 +236,7 @@ func (a *app) fromFile(ctx *cli.Context, w *spec.Wish, several bool) (wish, erro
 			f.Take(w, flags)
 		}
 	}
+	w.Input.GiveWay(func(flag string) bool { return a.given(ctx, flag) || w.Says(keyOf(flag)) })
 	if err := readable(w.Input.Keyring); err != nil {
 		return out, w.Locate(err)
 	}
@@ -252,6 +253,15 @@ func (a *app) fromFile(ctx *cli.Context, w *spec.Wish, several bool) (wish, erro
 	}
 	out.Spec, err = spec.Build(w.Input)
 	return out, out.locate(err)
+}
+
+// keyOf is what a spec file calls the field that a flag sets.
+func keyOf(flag string) string {
+	i := slices.IndexFunc(spec.FileFields, func(f spec.FileField) bool { return f.Flag == flag })
+	if i < 0 {
+		return ""
+	}
+	return spec.FileFields[i].Key
 }
 
 // runOf reads how to go about making the machine.

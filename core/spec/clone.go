@@ -26,7 +26,7 @@ func Derive(origin Spec, in Input) (Spec, error) {
 	b.limits(in)
 	b.profileLimits()
 	b.deriveNetwork(origin.Network, in)
-	b.withoutLink(Input{Address: in.Address, Gateway: in.Gateway, Publish: in.Publish})
+	b.withoutLink(Input{Address: in.Address, Gateway: in.Gateway, DNS: in.DNS, Publish: in.Publish})
 	b.deriveLifetime(origin, in)
 	b.deriveAccess(origin.Access, in)
 	if len(b.found) > 0 {

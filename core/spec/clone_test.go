@@ -99,6 +99,7 @@ func TestWhatItsOriginCannotHaveACloneCannot(t *testing.T) {
 		{"limits.memory-max", Input{Profile: "sandbox"}, Input{MemoryMax: "infinity"}},
 		{"network.publish", Input{PrivateNetwork: true}, Input{Publish: []string{"8080:80"}}},
 		{"network.address", Input{PrivateNetwork: true}, Input{Address: "10.9.0.2/24"}},
+		{"network.dns", Input{PrivateNetwork: true}, Input{DNS: []string{"9.9.9.9"}}},
 	} {
 		c.origin.Name, c.origin.Distro, c.origin.Directory = "origin", "debian", "/srv/machines"
 		origin, err := Build(c.origin)

@@ -17,18 +17,21 @@ func (b *build) contradictions(in Input) {
 }
 
 // withoutLink is about what needs the link that a private network is without.
+// What asks for nothing, such as any egress, does not.
 func (b *build) withoutLink(in Input) {
 	if !b.spec.Network.Private {
 		return
 	}
 	const hint = "leave it out, or leave out --private-network; --egress none is a machine that reaches nothing and is reached over SSH"
-	for _, f := range []struct{ field, value string }{
-		{"network.publish", strings.Join(in.Publish, " ")},
-		{"network.address", in.Address},
-		{"network.gateway", in.Gateway},
-		{"network.egress", in.Egress},
+	for _, f := range []struct{ field, value, nothing string }{
+		{"network.publish", strings.Join(in.Publish, " "), ""},
+		{"network.address", in.Address, ""},
+		{"network.gateway", in.Gateway, ""},
+		{"network.dns", strings.Join(in.DNS, " "), string(DNSAuto)},
+		{"network.egress", in.Egress, "any"},
+		{"network.host", in.HostNetwork, "auto"},
 	} {
-		if f.value != "" {
+		if f.value != "" && f.value != f.nothing {
 			b.note(&FieldError{f.field, f.value, "needs the link that --private-network leaves out", hint})
 		}
 	}
@@ -48,7 +51,7 @@ func (b *build) boundedRoot() {
 	b.note(&FieldError{
 		"network.egress", string(b.spec.Network.Egress),
 		"cannot be held to by a machine whose root is root of this host (--private-users no): it could make itself a link of its own to this host",
-		"leave out --private-users no, or use --private-network, which leaves no link at all",
+		"leave out --private-users no, or use --private-network, which leaves no link at all, or --egress any, which bounds nothing",
 	})
 }
 

@@ -116,6 +116,9 @@ func TestWhatCannotBeHadTogetherIsExplained(t *testing.T) {
 		{"network.egress", "--private-network", private(func(i *spec.Input) { i.Egress = "internet" })},
 		{"network.egress", "link of its own", func(i *spec.Input) { i.Egress, i.PrivateUsers = "none", "no" }},
 		{"network.egress", "link of its own", func(i *spec.Input) { i.Egress, i.PrivateUsers = "internet", "no" }},
+		{"network.dns", "--private-network", private(func(i *spec.Input) { i.DNS = []string{"host"} })},
+		{"network.dns", "--private-network", private(func(i *spec.Input) { i.DNS = []string{"9.9.9.9", "1.1.1.1"} })},
+		{"network.host", "--private-network", private(func(i *spec.Input) { i.HostNetwork = "builtin" })},
 		{"network.alias", "--private-network", private(func(i *spec.Input) { i.Alias = true })},
 		{"security.drop-capability", "nothing that a machine could boot with", drop("all")},
 		{"security.drop-capability", "systemd could not mount", drop("sys_admin")},
@@ -143,8 +146,9 @@ func TestWhatCannotBeHadTogetherIsExplained(t *testing.T) {
 			t.Errorf("want one error about %s that says %q, got %v", c.field, c.says, err)
 		}
 	}
-	// Without a link, what the link needs may go.
+	// Without a link, what the link needs may go, and what asks for nothing may stay.
 	build(t, private(drop("net_admin", "net_bind_service", "sys_chroot")))
+	build(t, private(func(i *spec.Input) { i.Egress, i.HostNetwork, i.DNS = "any", "auto", []string{"auto"} }))
 	build(t, bind("/srv:/usr/local/src/x", "/a:/workspace", "/b:/workspaces", "/c:/root/x"))
 }
 
