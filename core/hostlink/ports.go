@@ -164,6 +164,11 @@ func (s *ports) dial(p spec.Publish) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: 10 * time.Second, Control: func(_, _ string, raw syscall.RawConn) error {
 		return setOption(raw, func(fd int) error { return unix.BindToDevice(fd, s.link.Interface) })
 	}}
+	if p.Protocol == "udp" && s.link.HostSide.IsValid() {
+		// A conversation keeps the address that it began with: on a link that is
+		// still without one it would be another of this host's.
+		dialer.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(s.link.HostSide.Addr(), 0))
+	}
 	return dialer.DialContext(s.ctx, p.Protocol+"4", net.JoinHostPort(s.link.Address.Addr().String(), strconv.Itoa(int(p.Machine))))
 }
 

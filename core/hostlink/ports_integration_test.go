@@ -4,6 +4,7 @@ package hostlink
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/vishvananda/netlink"
 
 	"github.com/nspawn-build/nspawn-build/core/spec"
 )
@@ -59,6 +62,51 @@ func TestPublishedPortsAreReachedFromEverywhereAndAnswered(t *testing.T) {
 				from(&w.machine, "tcp4", hostOnLAN+":8080", "")
 			}
 		})
+	}
+}
+
+// A client of UDP that keeps its port does not notice that the machine rebooted,
+// and so has another link: of the same name, with another index.
+func TestAClientThatKeepsItsPortIsAnsweredAfterAReboot(t *testing.T) {
+	w := newWorld(t)
+	l := withEgress(spec.EgressAny)
+	l.Publish = []spec.Publish{{Protocol: "udp", Host: 8080, Machine: 7000}}
+	open(t, l)
+	client, err := net.Dial("udp4", "127.0.0.1:8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	answered := func() string {
+		b := make([]byte, 100)
+		if _, err := client.Write([]byte("?")); err != nil {
+			return err.Error()
+		}
+		if err := client.SetReadDeadline(now().Add(patience)); err != nil {
+			return err.Error()
+		}
+		n, err := client.Read(b)
+		if got := strings.TrimSpace(string(b[:n])); err != nil || got != box.HostSide.Addr().String() {
+			return fmt.Sprintf("the machine sees %q: %v", got, err)
+		}
+		return ""
+	}
+	until(t, answered)
+	for _, while := range []string{"sends nothing", "sends meanwhile"} {
+		link, err := netlink.LinkByName(box.Interface)
+		if err == nil {
+			err = netlink.LinkDel(link)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if while == "sends meanwhile" {
+			if _, err := client.Write([]byte("?")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.machine.plug(box.Interface, box.HostSide.String(), box.Address.String())
+		until(t, answered)
 	}
 }
 

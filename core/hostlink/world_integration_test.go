@@ -90,14 +90,20 @@ func join(t *testing.T, link, hostSide, address string) site {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = s.ns.Close() })
+	s.plug(link, hostSide, address)
+	return s
+}
+
+// plug joins the site to the host by a new veth pair.
+func (s site) plug(link, hostSide, address string) {
+	s.t.Helper()
+	t := s.t
 	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: link}, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(s.ns.Fd()))}
 	if err := netlink.LinkAdd(pair); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = netlink.LinkDel(pair) // it may have gone
-		_ = s.ns.Close()
-	})
+	t.Cleanup(func() { _ = netlink.LinkDel(pair) }) // it may have gone
 	if hostSide != "" {
 		if err := configure(link, hostSide); err != nil {
 			t.Fatal(err)
@@ -112,7 +118,6 @@ func join(t *testing.T, link, hostSide, address string) site {
 		}
 		return netlink.RouteAdd(&netlink.Route{Gw: netip.MustParsePrefix(hostSide).Addr().AsSlice()})
 	})
-	return s
 }
 
 func configure(link, address string) error {
