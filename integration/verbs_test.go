@@ -19,6 +19,17 @@ func bootID(t *testing.T, h *testhost.Host, m created) string {
 	return r.Stdout
 }
 
+// upSince is when the machine's first process started, as status has it.
+func upSince(t *testing.T, h *testhost.Host) time.Time {
+	t.Helper()
+	var s struct{ Since time.Time }
+	out := want(t, exitDone, h.Run(t, "nspawn-build", "status", "box", "--output", "json")).Stdout
+	if err := json.Unmarshal([]byte(out), &s); err != nil || s.Since.IsZero() {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return s.Since
+}
+
 // TestEachVerbOfTheGuideDoesWhatItSays is about the guide's "Container
 // Management Commands".
 func TestEachVerbOfTheGuideDoesWhatItSays(t *testing.T) {
@@ -41,6 +52,20 @@ func TestEachVerbOfTheGuideDoesWhatItSays(t *testing.T) {
 			// leader is the machine's PID 1, and 0 while the machine is off.
 			leader := func(t *testing.T) int { t.Helper(); return list(t, h)["box"].Leader }
 
+			t.Run("status", func(t *testing.T) {
+				r := do(t, exitDone, "status", "box")
+				for _, row := range []string{
+					`^box: running\n`, `\n  address    ` + m.Address.String() + ` on ve-box\n`, `\n  tree       ` + m.Tree + `\n`,
+					`\n  up since   \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n`, `\n  log in     ssh root@` + m.Address.String() + `\n`,
+				} {
+					if !regexp.MustCompile(row).MatchString(r.Stdout) {
+						t.Errorf("it does not say %s: %s", row, r)
+					}
+				}
+				if h.Systemd() {
+					has(t, "systemctl status", h.MustRun(t, "systemctl", "status", "systemd-nspawn@box.service"), "active (running)")
+				}
+			})
 			t.Run("reboot", func(t *testing.T) {
 				ssh(t, h, "root@"+m.Address.String(), "touch /run/of-this-boot /root/of-all-boots; sync")
 				old, boot := leader(t), bootID(t, h, m)
@@ -57,7 +82,7 @@ func TestEachVerbOfTheGuideDoesWhatItSays(t *testing.T) {
 				checkMachine(t, h, m) // its services and its network too
 			})
 			t.Run("restart", func(t *testing.T) {
-				old := leader(t)
+				old, since := leader(t), upSince(t, h)
 				var r struct{ Name, State string }
 				out := do(t, exitDone, "restart", "box", "--output", "json").Stdout
 				if err := json.Unmarshal([]byte(out), &r); err != nil || r.Name != "box" || r.State != "running" {
@@ -65,6 +90,9 @@ func TestEachVerbOfTheGuideDoesWhatItSays(t *testing.T) {
 				}
 				if now := leader(t); now == 0 || now == old {
 					t.Errorf("its leader was %d and is %d", old, now)
+				}
+				if now := upSince(t, h); !now.After(since) || now.After(time.Now().Add(time.Minute)) {
+					t.Errorf("it was up since %s and is since %s", since, now)
 				}
 			})
 			t.Run("poweroff", func(t *testing.T) {
@@ -78,18 +106,32 @@ func TestEachVerbOfTheGuideDoesWhatItSays(t *testing.T) {
 				}
 				says(t, do(t, exitDone, "poweroff", "box"), "box is off already")
 				says(t, do(t, exitBoot, "reboot", "box"), "hint: start it: nspawn-build start box")
+				if r := do(t, exitDone, "status", "box"); !strings.Contains(r.Stdout, "box: stopped\n") || strings.Contains(r.Stdout, "up since") {
+					t.Errorf("its status: %s", r)
+				}
 			})
 			t.Run("start", func(t *testing.T) {
 				says(t, do(t, exitDone, "start", "box"), "box is up")
 				says(t, do(t, exitDone, "start", "box"), "box runs already")
 			})
-			t.Run("stop by force", func(t *testing.T) {
-				// A service that does not end when it is asked to, and is waited for.
-				ssh(t, h, "root@"+m.Address.String(), "systemd-run --quiet --unit=stubborn -p TimeoutStopSec=infinity -p KillMode=none -p ExecStop='/bin/sleep infinity' sleep infinity")
-				says(t, do(t, exitDone, "stop", "--force", "box"), "box is off")
-				if leader(t) != 0 {
-					t.Error("it runs")
-				}
+			// A service that does not end when it is asked to, and is waited for.
+			const stubborn = "systemd-run --quiet --unit=stubborn -p TimeoutStopSec=infinity -p KillMode=none -p ExecStop='/bin/sleep infinity' sleep infinity"
+			for _, verb := range []string{"stop", "poweroff"} {
+				t.Run(verb+" by force", func(t *testing.T) {
+					do(t, exitDone, "start", "box")
+					want(t, exitDone, ssh(t, h, "root@"+m.Address.String(), stubborn))
+					says(t, do(t, exitDone, verb, "--force", "box"), "box is off")
+					if leader(t) != 0 {
+						t.Error("it runs")
+					}
+				})
+			}
+			t.Run("poweroff inside", func(t *testing.T) {
+				do(t, exitDone, "start", "box")
+				h.Run(t, "nspawn-build", "exec", "box", "poweroff") // which may end with the machine
+				h.Eventually(t, time.Minute, "sh", "-c", "nspawn-build status box | grep -q '^box: stopped$'")
+				says(t, do(t, exitDone, "start", "box"), "box is up")
+				do(t, exitDone, "stop", "box")
 			})
 			t.Run("restart what is off", func(t *testing.T) {
 				says(t, do(t, exitDone, "restart", "box"), "box is up again")
