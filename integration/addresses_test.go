@@ -4,6 +4,7 @@ package integration
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,7 +51,10 @@ func TestAnAddressThatIsChosenIsTheMachinesAndTheGatewayTheHosts(t *testing.T) {
 				has(t, "the host's networkd", h.MustRun(t, "networkctl", "status", "ve-box"),
 					"/etc/systemd/network/50-ve-box.network", "10.99.7.14", "(configured)")
 			}
-			// It stays, and is nobody else's.
+			// It stays, also when the network is begun anew inside, and is nobody else's.
+			want(t, exitDone, ssh(t, h, at, "systemctl restart systemd-networkd"))
+			h.Eventually(t, time.Minute, slices.Concat([]string{"ssh"}, sshOptions, []string{at, "networkctl status host0 | grep -F 'routable (configured)'"})...)
+			checkMachine(t, h, m)
 			want(t, exitDone, h.Run(t, "nspawn-build", "restart", "box"))
 			checkMachine(t, h, m)
 			r := want(t, exitUsage, h.Run(t, fixture("other", "--address", "10.99.7.3/29", "--gateway", "10.99.7.2")...))

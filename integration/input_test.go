@@ -75,6 +75,7 @@ var badInput = []refused{
 	flagged("--ssh-key", "/etc/passwd", "ssh-key"),
 	flagged("--password-file", "/nowhere/password", "password-file"),
 	flagged("--password-hash", "plain-text", "password-hash"),
+	flagged("--drop-capability", "all", "drop-capability"),
 	flagged("--driver", "docker", "driver"),
 	flagged("--timeout", "0s", "timeout"),
 	flagged("--on-error", "ignore", "on-error"),

@@ -41,7 +41,8 @@ func TestAWorkspaceBelongsToItsOwnerOnBothSides(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			h := withUsers(t, installFixture(t, kind.start(t, testhost.Options{})))
 			before := h.Snapshot(t)
-			create(t, h, fixture("box", "--bind", "/home/alice/project:/workspace", "--bind-ro", "/srv/open:/mnt/open", "--bind-ro", "/home/alice/file:/srv/note")...)
+			m := create(t, h, fixture("box", "--bind", "/home/alice/project:/workspace", "--bind-ro", "/srv/open:/mnt/open", "--bind-ro", "/home/alice/file:/srv/note")...)
+			has(t, "its settings", h.ReadFile(t, "/etc/systemd/nspawn/box.nspawn"), "[Files]\n", "\nBind=/home/alice/project:/workspace:", "\nBindReadOnly=/srv/open:/mnt/open:")
 
 			r := want(t, exitDone, inMachine(t, h, "box", `
 				stat -c %U:%a /workspace /workspace/note && cat /workspace/note /srv/note &&
@@ -55,6 +56,13 @@ func TestAWorkspaceBelongsToItsOwnerOnBothSides(t *testing.T) {
 			want(t, exitDone, h.Run(t, as("alice", "echo more >>~/project/made; mv ~/project/made ~/project/moved")...))
 			if r := inMachine(t, h, "box", "cat /workspace/moved"); r.Stdout != "made\nmore\n" {
 				t.Errorf("what alice made of it the machine sees as %s", r)
+			}
+			// As the guide has an agent do it.
+			if r := ssh(t, h, "root@"+m.Address.String(), "cd /workspace && cat moved && echo agent >agent"); r.Stdout != "made\nmore\n" || r.Exit != 0 {
+				t.Errorf("over SSH: %s", r)
+			}
+			if r := want(t, exitDone, h.Run(t, "nspawn-build", "exec", "--workdir", "/workspace", "box", "cat", "agent")); r.Stdout != "agent\n" {
+				t.Errorf("by exec: %s", r)
 			}
 			if r := inMachine(t, h, "box", "touch /mnt/open/x"); r.Exit == 0 || !strings.Contains(r.Stderr, "Read-only") {
 				t.Errorf("what was bound for reading is written to: %s", r)
