@@ -129,7 +129,7 @@ func TestEachVerbOfTheGuideDoesWhatItSays(t *testing.T) {
 			t.Run("poweroff inside", func(t *testing.T) {
 				do(t, exitDone, "start", "box")
 				h.Run(t, "nspawn-build", "exec", "box", "poweroff") // which may end with the machine
-				h.Eventually(t, time.Minute, "sh", "-c", "nspawn-build status box | grep -q '^box: stopped$'")
+				h.Eventually(t, 2*time.Minute, "sh", "-c", "nspawn-build status box | grep -q '^box: stopped$'")
 				says(t, do(t, exitDone, "start", "box"), "box is up")
 				do(t, exitDone, "stop", "box")
 			})
