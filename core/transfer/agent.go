@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,6 +47,9 @@ func obey(text string) error {
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
 		return fmt.Errorf("the order cannot be read: %w", err)
 	}
+	// The zone of times means nothing in a stream, and would be read out of the
+	// machine's /etc.
+	time.Local = time.UTC
 	if o.Root {
 		if err := unix.Fchdir(fdRoot); err != nil {
 			return err

@@ -191,12 +191,23 @@ func (p *packer) file(root *os.Root, name, as string) error {
 }
 
 func header(info fs.FileInfo, target, as string) (*tar.Header, error) {
-	h, err := tar.FileInfoHeader(info, target)
+	h, err := tar.FileInfoHeader(nameless{info}, target)
 	if err != nil {
 		return nil, err
 	}
-	h.Name, h.Uname, h.Gname = as, "", "" // numbers alone mean the same at both ends
+	h.Name = as
 	h.Format = tar.FormatPAX
 	h.AccessTime, h.ChangeTime = h.ModTime, h.ModTime
 	return h, nil
 }
+
+// nameless is a file whose owners have numbers and no names: numbers alone mean
+// the same at both ends, and names would be looked up in the tree of a machine,
+// whose files are there to be packed and not to be believed.
+type nameless struct{ fs.FileInfo }
+
+// Uname is tar.FileInfoNames'.
+func (nameless) Uname() (string, error) { return "", nil }
+
+// Gname is tar.FileInfoNames'.
+func (nameless) Gname() (string, error) { return "", nil }
