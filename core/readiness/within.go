@@ -125,16 +125,16 @@ func (p *proof) addressed(ctx context.Context) (link string, err error) {
 
 	updates := make(chan netlink.AddrUpdate, 64)
 	done := make(chan struct{})
+	if err := netlink.AddrSubscribeWithOptions(updates, done, netlink.AddrSubscribeOptions{Namespace: &ns, ErrorCallback: func(error) {}}); err != nil {
+		return "", fmt.Errorf("watching the machine's addresses: %w", err)
+	}
 	defer func() {
 		close(done)
-		go func() {
+		go func() { // until the reader, which there is from here on, closes it
 			for range updates { //nolint:revive // the library's reader blocks on a full channel
 			}
 		}()
 	}()
-	if err := netlink.AddrSubscribeWithOptions(updates, done, netlink.AddrSubscribeOptions{Namespace: &ns, ErrorCallback: func(error) {}}); err != nil {
-		return "", fmt.Errorf("watching the machine's addresses: %w", err)
-	}
 	handle, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return "", fmt.Errorf("looking at the machine's addresses: %w", err)
