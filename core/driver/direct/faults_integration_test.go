@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
+	"github.com/nspawn-build/nspawn-build/core/driver/cgroup"
 	"github.com/nspawn-build/nspawn-build/core/driver/treetest"
 )
 
@@ -227,4 +229,36 @@ func TestSupervisorThatHangsIsPassedOver(t *testing.T) {
 		t.Error("the machine still runs")
 	}
 	b.nothingIsLeft()
+}
+
+func TestWhatIsLeftInTheGroupDoesNotKeepAMachineFromRebooting(t *testing.T) {
+	b := newBench(t)
+	first := b.start()
+	b.inside("systemctl", "is-system-running", "--wait")
+	host, err := cgroup.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := exec.Command("sleep", "infinity")
+	if err := left.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = left.Process.Kill() }() // it may be gone
+	for _, root := range host.Roots() {
+		dir := filepath.Join(root, groupName(b.machine.Name), "left")
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(left.Process.Pid)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.inside("systemctl", "reboot")
+	b.until("another leader", func() bool {
+		s := b.status()
+		return s.State == driver.Running && s.Leader != first.Leader
+	})
+	if err := left.Wait(); err == nil || left.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Errorf("what was left ended otherwise: %v", err)
+	}
 }

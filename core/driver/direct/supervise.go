@@ -159,12 +159,22 @@ func (s *supervisor) bootUntilOff(ctx context.Context, stop *stopper) error {
 				return nil
 			}
 		}
-		// The next boot may choose other user ids, which could not use
-		// the groups that this one made below ours.
-		if err := errors.Join(s.group.Remove(ctx), leftover.Remove(s.machine.Name), s.link.Renew(ctx)); err != nil {
+		if err := errors.Join(s.clearGroup(ctx), leftover.Remove(s.machine.Name), s.link.Renew(ctx)); err != nil {
 			return err
 		}
 	}
+}
+
+// clearGroup removes the groups that a boot made below ours, which the next
+// could not use: it may choose other user ids. Whatever the machine's end left in
+// them is ended.
+func (s *supervisor) clearGroup(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, killing)
+	defer cancel()
+	if err := s.group.Kill(ctx); err != nil {
+		return err
+	}
+	return s.group.Remove(ctx)
 }
 
 // boot runs systemd-nspawn once and returns its exit status.
