@@ -93,15 +93,7 @@ func (k *Keeper) listenForWishes(ctx context.Context) (wishes <-chan wish, stop 
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for {
-			conn, err := listener.Accept()
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err == nil {
-				hear(ctx, conn, all)
-			}
-		}
+		takeAll(ctx, listener, func(conn net.Conn) { hear(ctx, conn, all) })
 	}()
 	return all, func() {
 		cancel()

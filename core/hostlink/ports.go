@@ -174,17 +174,9 @@ func (s *ports) dial(p spec.Publish) (net.Conn, error) {
 
 // relayStreams relays every connection until the listener is closed.
 func (s *ports) relayStreams(listener net.Listener, p spec.Publish) {
-	for {
-		client, err := listener.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil { // no descriptors left, say
-			time.Sleep(100 * time.Millisecond)
-			continue
-		}
+	takeAll(s.ctx, listener, func(client net.Conn) {
 		s.relays.Go(func() { s.relayStream(client, p) })
-	}
+	})
 }
 
 func (s *ports) relayStream(client net.Conn, p spec.Publish) {
