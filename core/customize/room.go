@@ -29,6 +29,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/driver/cgroup"
 	"github.com/nspawn-build/nspawn-build/core/driver/inherit"
 	"github.com/nspawn-build/nspawn-build/core/driver/leftover"
+	"github.com/nspawn-build/nspawn-build/core/quarters"
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
 )
 
@@ -70,11 +71,11 @@ func (r *Room) Script(ctx context.Context, path string) (err error) {
 		return err
 	}
 	dir := r.scratch()
-	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
+	if err := errors.Join(quarters.Remove(ctx, dir), os.MkdirAll(dir, 0o700)); err != nil {
 		return err
 	}
 	defer func() {
-		err = errors.Join(err, os.RemoveAll(dir))
+		err = errors.Join(err, quarters.Remove(context.WithoutCancel(ctx), dir))
 		_ = os.Remove(filepath.Dir(dir)) // what is not empty stays
 	}()
 	copied := filepath.Join(dir, "script")
@@ -236,7 +237,7 @@ func Sweep(ctx context.Context, tree, runtimeDir string) error {
 		return err
 	}
 	name := machine(tree)
-	err = errors.Join(clear(ctx, host.Group(name), name, tree), os.RemoveAll(filepath.Join(runtimeDir, name)))
+	err = errors.Join(clear(ctx, host.Group(name), name, tree), quarters.Remove(ctx, filepath.Join(runtimeDir, name)))
 	_ = os.Remove(runtimeDir) // what is not empty stays
 	return err
 }

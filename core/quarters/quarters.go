@@ -6,6 +6,7 @@
 package quarters
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -134,9 +135,10 @@ func (k Kind) left(parent string, take func(dir string, lock *os.File)) {
 	}
 }
 
-// Leave removes the directory, and the one above when nothing else is in it.
+// Leave removes the directory, and the one above when nothing else is in it. A
+// mount in it stays, and so does it.
 func (q *Quarters) Leave() error {
-	err := errors.Join(os.RemoveAll(q.Dir), q.lock.Close())
+	err := errors.Join(Remove(context.Background(), q.Dir), q.lock.Close())
 	_ = os.Remove(filepath.Dir(q.Dir))
 	return err
 }

@@ -69,20 +69,53 @@ func made(dir *os.File, parent string) bool {
 // Leave removes it. What is killed meanwhile leaves it in its place, for the
 // next to find; a mount in it stays, and so does it.
 func (s *Scratch) Leave(ctx context.Context) error {
-	err := s.empty(ctx)
-	if err == nil {
-		err = os.Remove(s.Dir)
-	}
-	return errors.Join(err, s.lock.Close())
+	return errors.Join(Remove(ctx, s.Dir), s.lock.Close())
 }
 
-func (s *Scratch) empty(ctx context.Context) error {
-	entries, err := os.ReadDir(s.Dir)
+// Remove removes a directory that this program made, and all that is in it. A
+// mount at or in it stays, and so does the directory. What is not there is no
+// error.
+func Remove(ctx context.Context, dir string) error {
+	err := refuseMount(dir)
+	if err == nil {
+		err = empty(ctx, dir)
+	}
+	if err == nil {
+		err = os.Remove(dir)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// refuseMount fails unless dir is a directory on the same mount as the one that
+// it is in.
+func refuseMount(dir string) error {
+	const want = unix.STATX_TYPE | unix.STATX_MNT_ID
+	var own, above unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, want, &own); err != nil {
+		return err
+	}
+	if err := unix.Statx(unix.AT_FDCWD, filepath.Dir(dir), 0, want, &above); err != nil {
+		return err
+	}
+	switch {
+	case own.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return fmt.Errorf("%q is no directory of ours", dir)
+	case own.Mnt_id != above.Mnt_id:
+		return fmt.Errorf("%q: %w", dir, rootfs.ErrMounted)
+	}
+	return nil
+}
+
+func empty(ctx context.Context, dir string) error {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		path := filepath.Join(s.Dir, e.Name())
+		path := filepath.Join(dir, e.Name())
 		if e.IsDir() {
 			err = removeTree(ctx, path)
 		} else {
