@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,6 +50,14 @@ func Pack(to io.Writer, name string, skipped func(name, what string)) error {
 }
 
 type inode struct{ dev, ino uint64 }
+
+func inodeOf(info fs.FileInfo) inode {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return inode{}
+	}
+	return inode{st.Dev, st.Ino}
+}
 
 type packer struct {
 	out     *tar.Writer
@@ -168,9 +177,8 @@ func (p *packer) file(root *os.Root, name, as string) error {
 	if err != nil {
 		return err
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err == nil && st.Nlink > 1 {
-		id := inode{st.Dev, st.Ino}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink > 1 {
+		id := inodeOf(info)
 		if first, ok := p.seen[id]; ok {
 			h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
 			return p.out.WriteHeader(h)

@@ -64,7 +64,7 @@ func Unpack(from io.Reader, destination string, o Options) error {
 		return err
 	}
 	defer func() { _ = parent.Close() }()
-	u := unpacker{Options: o, parent: parent, base: filepath.Base(destination)}
+	u := unpacker{Options: o, parent: parent, base: filepath.Base(destination), files: map[inode]bool{}}
 	end := archive.NewEnding(from) // the reader takes a stream that was cut off between two entries for whole
 	if err = u.all(tar.NewReader(end)); err == nil && !end.Ended() {
 		err = fmt.Errorf("reading what comes: %w", io.ErrUnexpectedEOF)
@@ -106,8 +106,12 @@ type unpacker struct {
 	base   string   // in parent
 	root   *os.Root // what is unpacked, once it is a directory
 	made   bool     // it was not there before
-	times  []dirTime
-	lists  int // bytes in times
+	came   bool     // what is copied itself has come
+	// files are those that this stream made. No other file gets another name,
+	// under which it could be read or kept.
+	files map[inode]bool
+	times []dirTime
+	lists int // bytes in times
 }
 
 type dirTime struct {
@@ -170,9 +174,11 @@ func (u *unpacker) one(in *tar.Reader, h *tar.Header) error {
 		switch {
 		case u.Into:
 			return nil
-		case u.root != nil:
+		case u.came:
 			return errors.New("what is copied came twice")
-		case h.Typeflag == tar.TypeDir:
+		}
+		u.came = true
+		if h.Typeflag == tar.TypeDir {
 			return u.openTop(h)
 		}
 		return u.entry(u.parent, in, h, u.base)
@@ -259,46 +265,34 @@ func (u *unpacker) entry(root *os.Root, in *tar.Reader, h *tar.Header, name stri
 		}
 		return u.directory(root, h, name)
 	}
-	if err := u.clear(root, name); err != nil {
-		return err
-	}
 	switch h.Typeflag {
 	case tar.TypeReg:
-		return u.file(root, in, h, name)
+		return u.put(root, name, func(as string) error { return u.file(root, in, h, as) })
 	case tar.TypeSymlink:
-		if err := root.Symlink(h.Linkname, name); err != nil {
-			return err
-		}
-		return u.own(root, h, name)
+		return u.put(root, name, func(as string) error {
+			if err := root.Symlink(h.Linkname, as); err != nil {
+				return err
+			}
+			return u.own(root, h, as)
+		})
 	case tar.TypeLink:
 		first := path.Clean(h.Linkname)
 		// Never a link to a link: what it leads to would get another name.
-		if info, err := root.Lstat(first); err != nil || !info.Mode().IsRegular() {
+		if info, err := root.Lstat(first); err != nil || !info.Mode().IsRegular() || !u.files[inodeOf(info)] {
 			return fmt.Errorf("%s is said to be %q, which is no file that was copied", name, h.Linkname)
 		}
-		return root.Link(first, name)
+		return u.put(root, name, func(as string) error { return root.Link(first, as) })
 	}
 	return fmt.Errorf("%s is of a kind that is not copied (%q)", name, h.Typeflag)
-}
-
-// clear makes room for a file.
-func (u *unpacker) clear(root *os.Root, name string) error {
-	info, err := root.Lstat(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case !u.Force || info.IsDir():
-		return fmt.Errorf("%s %w", name, ErrExists)
-	}
-	return root.Remove(name)
 }
 
 func (u *unpacker) file(root *os.Root, in *tar.Reader, h *tar.Header, name string) error {
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
+	}
+	if info, err := f.Stat(); err == nil {
+		u.files[inodeOf(info)] = true
 	}
 	uid, gid := u.owner(h)
 	err = writeSparse(f, in, h.Size)
