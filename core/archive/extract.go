@@ -17,7 +17,8 @@ import (
 // ExtractOptions say how much of an archive is taken.
 type ExtractOptions struct {
 	// MaxBytes and MaxFiles end the reading of what grows without end: bytes of
-	// the stream, zeros too, and entries. Zero stands for the defaults.
+	// the stream, zeros too, bytes of the files in it, holes too, which take
+	// nothing in the stream, and entries. Zero stands for the defaults.
 	MaxBytes, MaxFiles int64
 	// Progress is told how many entries have been read; nil for nobody.
 	Progress func(files uint64)
@@ -47,7 +48,7 @@ func Extract(ctx context.Context, r io.Reader, root string, o ExtractOptions) (e
 	}
 	defer fill.Close()
 	end := NewEnding(&bounded{ctx: ctx, from: r, left: o.MaxBytes})
-	u := unpacker{ExtractOptions: o, fill: fill}
+	u := unpacker{ExtractOptions: o, fill: fill, left: o.MaxBytes}
 	if err := u.all(tar.NewReader(end)); err != nil {
 		return err
 	}
@@ -72,13 +73,15 @@ func (b *bounded) Read(p []byte) (int, error) {
 	}
 	n, err := b.from.Read(p)
 	if b.left -= int64(n); b.left < 0 {
-		return 0, bad("it holds more than an archive may")
+		return 0, errTooLarge
 	}
 	if err != nil && !errors.Is(err, io.EOF) && b.ctx.Err() == nil {
 		err = &badError{err}
 	}
 	return n, err
 }
+
+var errTooLarge = bad("it holds more than an archive may")
 
 // padding is how many zeros may come after the end: records of tar are 10 KiB by
 // custom, and whoever pads to a megabyte is still understood.
@@ -108,6 +111,7 @@ func drain(end *Ending) error {
 type unpacker struct {
 	ExtractOptions
 	fill *rootfs.Filler
+	left int64 // bytes that files may still have
 }
 
 func (u *unpacker) all(in *tar.Reader) error {
@@ -150,6 +154,10 @@ func (u *unpacker) one(in *tar.Reader, h *tar.Header) error {
 	case tar.TypeXGlobalHeader: // says nothing of an entry that is asked for here
 		return nil
 	case tar.TypeReg, tar.TypeGNUSparse:
+		if h.Size > u.left {
+			return errTooLarge
+		}
+		u.left -= h.Size
 		err = u.fill.File(name, a, h.Size, in)
 	case tar.TypeDir:
 		err = u.fill.Directory(name, a)

@@ -33,7 +33,7 @@ func (f *Filler) File(name string, a Attributes, size int64, content io.Reader) 
 	buffer := f.buffer()
 	if size > fillBuffer {
 		defer func() { f.room <- buffer }()
-		return makeFile(dir, base, a, func(to int) error { return pour(to, content, size, buffer) })
+		return makeFile(dir, base, a, func(to int) error { return pour(f.ctx, to, content, size, buffer) })
 	}
 	data := buffer[:size]
 	if _, err := io.ReadFull(content, data); err != nil {
@@ -105,9 +105,13 @@ func dress(to int, a Attributes) error {
 	return nil
 }
 
-// pour writes size bytes and leaves out what is zero anyway.
-func pour(to int, content io.Reader, size int64, buffer []byte) error {
+// pour writes size bytes and leaves out what is zero anyway. Those may be without
+// end and take nothing to come, so that only ctx ends them.
+func pour(ctx context.Context, to int, content io.Reader, size int64, buffer []byte) error {
 	for at := int64(0); at < size; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		part := buffer[:min(int64(len(buffer)), size-at)]
 		if _, err := io.ReadFull(content, part); err != nil {
 			return cutShort(err)
