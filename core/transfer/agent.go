@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -68,7 +69,7 @@ func obey(text string) error {
 		})
 	}
 	o.How.Skipped = func(what string) { fmt.Fprintln(os.Stderr, leftOut+what) }
-	return Unpack(os.Stdin, absolute(o.Unpack), o.How)
+	return Unpack(context.Background(), os.Stdin, absolute(o.Unpack), o.How)
 }
 
 // absolute keeps a slash at the end, which means a directory.

@@ -114,7 +114,7 @@ func TestAttributesAreCopiedAndRightsOnlyWhenAsked(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			to := filepath.Join(t.TempDir(), "copy")
 			c.o.Skipped = func(what string) { t.Errorf("left out: %s", what) }
-			if err := Unpack(bytes.NewReader(stream.Bytes()), to, here(c.o)); err != nil {
+			if err := Unpack(t.Context(), bytes.NewReader(stream.Bytes()), to, here(c.o)); err != nil {
 				t.Fatal(err)
 			}
 			for _, a := range []struct{ file, name, want string }{
@@ -137,14 +137,14 @@ func TestAttributesAreCopiedAndRightsOnlyWhenAsked(t *testing.T) {
 	}
 	t.Run("and back", func(t *testing.T) {
 		far, near := filepath.Join(t.TempDir(), "far"), filepath.Join(t.TempDir(), "near")
-		if err := Unpack(bytes.NewReader(stream.Bytes()), far, here(Options{Keep: true, Shift: 1 << 20})); err != nil {
+		if err := Unpack(t.Context(), bytes.NewReader(stream.Bytes()), far, here(Options{Keep: true, Shift: 1 << 20})); err != nil {
 			t.Fatal(err)
 		}
 		var back bytes.Buffer
 		if err := Pack(&back, far, func(string, string) {}); err != nil {
 			t.Fatal(err)
 		}
-		if err := Unpack(&back, near, Options{Keep: true, Shift: -1 << 20}); err != nil {
+		if err := Unpack(t.Context(), &back, near, Options{Keep: true, Shift: -1 << 20}); err != nil {
 			t.Fatal(err)
 		}
 		if got := has(t, filepath.Join(near, "plain"), accessList); got != string(list(1003, 1004)) {

@@ -53,7 +53,7 @@ func replaced(t *testing.T, world string, stream []byte, tree bool) (string, err
 	if err := os.WriteFile(path, []byte("old"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	failure := Unpack(bytes.NewReader(stream), world, o)
+	failure := Unpack(t.Context(), bytes.NewReader(stream), world, o)
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil || len(entries) != 1 {
 		t.Errorf("there is %v, %v", entries, err)

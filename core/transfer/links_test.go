@@ -40,7 +40,7 @@ func TestOnlyWhatAStreamBroughtGetsAnotherName(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := Unpack(streamOf(t, c.stream...), destination, here(Options{Force: true, Base: "copy"})); err == nil {
+			if err := Unpack(t.Context(), streamOf(t, c.stream...), destination, here(Options{Force: true, Base: "copy"})); err == nil {
 				t.Error("it was taken")
 			}
 			for _, name := range theirs {
@@ -54,7 +54,7 @@ func TestOnlyWhatAStreamBroughtGetsAnotherName(t *testing.T) {
 			if c.file {
 				return
 			}
-			if err := Unpack(streamOf(t, c.stream[1:]...), to, here(Options{Into: true})); err == nil {
+			if err := Unpack(t.Context(), streamOf(t, c.stream[1:]...), to, here(Options{Into: true})); err == nil {
 				t.Error("it was taken into a directory")
 			}
 			for _, name := range theirs {
@@ -71,7 +71,7 @@ func TestWhatAStreamBroughtGetsItsNames(t *testing.T) {
 	to := filepath.Join(world, "copy")
 	for range 2 { // made, and then merged into
 		stream := streamOf(t, dir("."), dir("d"), file("d/a"), link(tar.TypeLink, "b", "d/a"), link(tar.TypeLink, "d/c", "b"), link(tar.TypeLink, "b", "d/c"))
-		if err := Unpack(stream, world, here(Options{Force: true, Base: "copy"})); err != nil {
+		if err := Unpack(t.Context(), stream, world, here(Options{Force: true, Base: "copy"})); err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range []string{"d/a", "b", "d/c"} {

@@ -121,7 +121,7 @@ func (m Machine) Pull(ctx context.Context, name, destination string, o Options, 
 	if !o.Keep {
 		o.Shift = 0
 	}
-	return m.PullStream(ctx, name, skipped, func(from io.Reader) error { return Unpack(from, destination, o) })
+	return m.PullStream(ctx, name, skipped, func(from io.Reader) error { return Unpack(ctx, from, destination, o) })
 }
 
 // PullStream has unpack read the tar stream of what name leads to.

@@ -3,9 +3,11 @@ package transfer
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nspawn-build/nspawn-build/core/archive/archivetest"
 )
 
 // here unpacks as whoever runs the test.
@@ -86,7 +90,7 @@ func TestAHostileStreamNeverLeavesTheDestination(t *testing.T) {
 				for i := range stream {
 					stream[i].Linkname = strings.Replace(stream[i].Linkname, "OUTSIDE", world, 1)
 				}
-				if err := Unpack(streamOf(t, stream...), filepath.Join(inner, "copy"), here(Options{Force: force})); err == nil {
+				if err := Unpack(t.Context(), streamOf(t, stream...), filepath.Join(inner, "copy"), here(Options{Force: force})); err == nil {
 					t.Log("taken, as far as it stayed inside")
 				}
 				entries, err := os.ReadDir(world)
@@ -113,7 +117,7 @@ func TestWhatFailsLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, cut := range []int{0, 100, 600, 1100, len(whole) - 1600} {
-		if err := Unpack(bytes.NewReader(whole[:cut]), to, here(Options{})); err == nil {
+		if err := Unpack(t.Context(), bytes.NewReader(whole[:cut]), to, here(Options{})); err == nil {
 			t.Errorf("%d of %d bytes were enough", cut, len(whole))
 		}
 		if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
@@ -123,7 +127,7 @@ func TestWhatFailsLeavesNothing(t *testing.T) {
 	if err := os.Mkdir(to, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := Unpack(streamOf(t, dir("."), file("../x")), to, here(Options{Base: "in"})); err == nil {
+	if err := Unpack(t.Context(), streamOf(t, dir("."), file("../x")), to, here(Options{Base: "in"})); err == nil {
 		t.Error("a stream that leads out was taken")
 	}
 	if entries, err := os.ReadDir(to); err != nil || len(entries) != 0 {
@@ -135,7 +139,7 @@ func TestSetuidBitsDoNotArriveUnlessOwnersDo(t *testing.T) {
 	suid := tar.Header{Typeflag: tar.TypeReg, Name: ".", Mode: 0o6755, Uid: os.Getuid(), Gid: os.Getgid()}
 	for keep, want := range map[bool]fs.FileMode{false: 0o755, true: 0o755 | fs.ModeSetuid | fs.ModeSetgid} {
 		to := filepath.Join(t.TempDir(), "file")
-		if err := Unpack(streamOf(t, suid), to, here(Options{Keep: keep})); err != nil {
+		if err := Unpack(t.Context(), streamOf(t, suid), to, here(Options{Keep: keep})); err != nil {
 			t.Fatal(err)
 		}
 		if info, err := os.Lstat(to); err != nil || info.Mode() != want {
@@ -192,9 +196,17 @@ func FuzzUnpack(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(seed)
+	for _, size := range []int64{1 << 10, math.MaxInt64} {
+		for _, sparse := range archivetest.Sparse("holes", size) {
+			f.Add(sparse)
+		}
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		world := t.TempDir()
-		_ = Unpack(bytes.NewReader(data), filepath.Join(world, "copy"), here(Options{})) // most are no archive
+		// What is said to be of many bytes that do not come takes its time.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_ = Unpack(ctx, bytes.NewReader(data), filepath.Join(world, "copy"), here(Options{})) // most are no archive
 		entries, err := os.ReadDir(world)
 		if err != nil || len(entries) > 1 || (len(entries) == 1 && entries[0].Name() != "copy") {
 			t.Errorf("outside there is %v, %v", entries, err)

@@ -2,7 +2,7 @@ package transfer
 
 import (
 	"archive/tar"
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -55,7 +55,7 @@ func (o Options) owner(h *tar.Header) (uid, gid int) {
 // Unpack makes what a stream holds at the destination: under that very name, or
 // in it when it is a directory. What it had made is removed when it fails,
 // unless it was merged into something.
-func Unpack(from io.Reader, destination string, o Options) error {
+func Unpack(ctx context.Context, from io.Reader, destination string, o Options) error {
 	if err := o.target(&destination); err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func Unpack(from io.Reader, destination string, o Options) error {
 		return err
 	}
 	defer func() { _ = parent.Close() }()
-	u := unpacker{Options: o, parent: parent, base: filepath.Base(destination), files: map[inode]bool{}}
+	u := unpacker{Options: o, parent: parent, base: filepath.Base(destination), files: map[inode]bool{}, ctx: ctx, holes: archive.DefaultMaxBytes}
 	end := archive.NewEnding(from) // the reader takes a stream that was cut off between two entries for whole
 	if err = u.all(tar.NewReader(end)); err == nil && !end.Ended() {
 		err = fmt.Errorf("reading what comes: %w", io.ErrUnexpectedEOF)
@@ -110,6 +110,8 @@ type unpacker struct {
 	// files are those that this stream made. No other file gets another name,
 	// under which it could be read or kept.
 	files map[inode]bool
+	ctx   context.Context //nolint:containedctx // that of one Unpack
+	holes int64           // bytes that files may still have of which not all come
 	times []dirTime
 	lists int // bytes in times
 }
@@ -137,6 +139,9 @@ func (u *unpacker) all(in *tar.Reader) error {
 		}
 		if err != nil {
 			return fmt.Errorf("reading what comes: %w", err)
+		}
+		if u.ctx.Err() != nil {
+			return context.Cause(u.ctx)
 		}
 		if err := u.one(in, h); err != nil {
 			return err
@@ -267,6 +272,9 @@ func (u *unpacker) entry(root *os.Root, in *tar.Reader, h *tar.Header, name stri
 	}
 	switch h.Typeflag {
 	case tar.TypeReg:
+		if err := u.holed(h, name); err != nil {
+			return err
+		}
 		return u.put(root, name, func(as string) error { return u.file(root, in, h, as) })
 	case tar.TypeSymlink:
 		return u.put(root, name, func(as string) error {
@@ -295,7 +303,7 @@ func (u *unpacker) file(root *os.Root, in *tar.Reader, h *tar.Header, name strin
 		u.files[inodeOf(info)] = true
 	}
 	uid, gid := u.owner(h)
-	err = writeSparse(f, in, h.Size)
+	err = writeSparse(u.ctx, f, in, h.Size)
 	if err == nil {
 		err = f.Chown(uid, gid) // before the mode: it takes setuid bits away
 	}
@@ -309,28 +317,4 @@ func (u *unpacker) file(root *os.Root, in *tar.Reader, h *tar.Header, name strin
 		return errors.Join(err, root.Remove(name))
 	}
 	return root.Chtimes(name, h.ModTime, h.ModTime)
-}
-
-// writeSparse leaves out what is zero anyway.
-func writeSparse(f *os.File, in io.Reader, size int64) error {
-	const block = 64 << 10
-	buf, zeros := make([]byte, block), make([]byte, block)
-	for offset := int64(0); ; {
-		n, err := io.ReadFull(in, buf)
-		if n > 0 && !bytes.Equal(buf[:n], zeros[:n]) {
-			if _, err := f.WriteAt(buf[:n], offset); err != nil {
-				return err
-			}
-		}
-		offset += int64(n)
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			if offset != size {
-				return fmt.Errorf("%d of %d bytes came: %w", offset, size, io.ErrUnexpectedEOF)
-			}
-			return f.Truncate(size)
-		case err != nil:
-			return err
-		}
-	}
 }
