@@ -63,12 +63,11 @@ func obey(text string) error {
 		return err
 	}
 	unix.Umask(0o022)
+	skipped := func(what string) { fmt.Fprintln(os.Stderr, leftOut+what) }
 	if o.Pack != "" {
-		return Pack(os.Stdout, absolute(o.Pack), func(name, what string) {
-			fmt.Fprintf(os.Stderr, "%s%s is %s\n", leftOut, name, what)
-		})
+		return Pack(os.Stdout, absolute(o.Pack), skipped)
 	}
-	o.How.Skipped = func(what string) { fmt.Fprintln(os.Stderr, leftOut+what) }
+	o.How.Skipped = skipped
 	return Unpack(context.Background(), os.Stdin, absolute(o.Unpack), o.How)
 }
 

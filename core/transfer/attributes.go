@@ -44,7 +44,7 @@ func givesRights(name string) bool {
 func (p *packer) attributes(f *os.File, h *tar.Header) error {
 	names, err := listAttributes(int(f.Fd()))
 	if err != nil {
-		return fmt.Errorf("%s: its attributes: %w", h.Name, err)
+		return fmt.Errorf("%q: its attributes: %w", h.Name, err)
 	}
 	size := 0
 	for _, name := range names {
@@ -56,11 +56,11 @@ func (p *packer) attributes(f *os.File, h *tar.Header) error {
 			continue // it went while we were looking
 		}
 		if err != nil {
-			return fmt.Errorf("%s: its attribute %s: %w", h.Name, name, err)
+			return fmt.Errorf("%q: its attribute %q: %w", h.Name, name, err)
 		}
 		size += len(name) + len(value)
 		if size > mostAttributes || strings.ContainsRune(name, '=') {
-			p.skipped(h.Name+": its attribute "+name, "too large, or has a = in its name")
+			p.skipped(fmt.Sprintf("%q: its attribute %q is too large, or has a = in its name", h.Name, name))
 			continue
 		}
 		if h.PAXRecords == nil {
@@ -125,7 +125,7 @@ func (o Options) setAttribute(f *os.File, of, name, text string) {
 		err = unix.Fsetxattr(int(f.Fd()), name, value, 0)
 	}
 	if err != nil && o.Skipped != nil {
-		o.Skipped(fmt.Sprintf("%s: its attribute %s: %v", of, name, err))
+		o.Skipped(fmt.Sprintf("%q: its attribute %q: %v", of, name, err))
 	}
 }
 

@@ -92,9 +92,7 @@ func ourselves() (*os.File, error) {
 
 // Push copies what name leads to on this host to a destination in the machine.
 func (m Machine) Push(ctx context.Context, name, destination string, o Options, skipped func(string)) error {
-	return m.PushStream(ctx, destination, o, skipped, func(to io.Writer) error {
-		return Pack(to, name, func(name, what string) { skipped(name + " is " + what) })
-	})
+	return m.PushStream(ctx, destination, o, skipped, func(to io.Writer) error { return Pack(to, name, skipped) })
 }
 
 // PushStream copies the tar stream that pack writes.

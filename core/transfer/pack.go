@@ -21,7 +21,8 @@ const top = "."
 // Pack writes what name leads to, a file or a tree, as a tar stream. Links are
 // packed as links; only where name itself ends in one, in "link/." say, it is
 // followed. skipped is told of what is not copied: devices, sockets and pipes.
-func Pack(to io.Writer, name string, skipped func(name, what string)) error {
+// Names are quoted: a machine gives its files any.
+func Pack(to io.Writer, name string, skipped func(what string)) error {
 	info, err := os.Lstat(name)
 	if err != nil {
 		return err
@@ -61,7 +62,7 @@ func inodeOf(info fs.FileInfo) inode {
 
 type packer struct {
 	out     *tar.Writer
-	skipped func(name, what string)
+	skipped func(what string)
 	seen    map[inode]string // files with several names, under their first
 }
 
@@ -123,7 +124,7 @@ func (p *packer) entry(root *os.Root, name, as string) error {
 		}
 		return p.out.WriteHeader(h)
 	default:
-		p.skipped(as, kind(mode))
+		p.skipped(fmt.Sprintf("%q is %s", as, kind(mode)))
 		return nil
 	}
 }
@@ -170,7 +171,7 @@ func (p *packer) file(root *os.Root, name, as string) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		p.skipped(as, "changing")
+		p.skipped(fmt.Sprintf("%q is changing", as))
 		return nil
 	}
 	h, err := header(info, "", as)
@@ -193,7 +194,7 @@ func (p *packer) file(root *os.Root, name, as string) error {
 	}
 	n, err := io.CopyN(p.out, f, h.Size)
 	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s became shorter while it was read: %d of %d bytes", as, n, h.Size)
+		return fmt.Errorf("%q became shorter while it was read: %d of %d bytes", as, n, h.Size)
 	}
 	return err
 }

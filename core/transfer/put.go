@@ -23,7 +23,7 @@ func (u *unpacker) put(root *os.Root, name string, create func(as string) error)
 	case err != nil:
 		return err
 	case !u.Force || info.IsDir():
-		return fmt.Errorf("%s %w", name, ErrExists)
+		return fmt.Errorf("%q %w", name, ErrExists)
 	}
 	if !u.Force {
 		return create(name) // which fails if there is something by now

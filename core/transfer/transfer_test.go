@@ -181,7 +181,7 @@ func TestATreeThatIsChangedWhileItIsPackedGivesNothingElse(t *testing.T) {
 	}()
 	for range 300 {
 		var b bytes.Buffer
-		_ = Pack(&b, tree, func(string, string) {}) // that it changes may be an error
+		_ = Pack(&b, tree, func(string) {}) // that it changes may be an error
 		if bytes.Contains(b.Bytes(), []byte("of secret")) {
 			t.Fatal("the secret was packed")
 		}

@@ -203,7 +203,7 @@ func (u *unpacker) openTop(h *tar.Header) error {
 	case !errors.Is(err, fs.ErrExist):
 		return err
 	case !u.Force && !u.Into:
-		return fmt.Errorf("%s %w", u.base, ErrExists)
+		return fmt.Errorf("%q %w", u.base, ErrExists)
 	}
 	if u.root, err = u.parent.OpenRoot(u.base); err != nil || (h == nil && !u.made) {
 		return err
@@ -218,7 +218,7 @@ func (u *unpacker) directory(root *os.Root, h *tar.Header, name string) error {
 	d := dirTime{name: name, mode: u.mode(h), at: h.ModTime}
 	if list := h.PAXRecords[attributeRecord+defaultList]; u.Keep && list != "" {
 		if u.lists += len(list); u.lists > mostLists {
-			return fmt.Errorf("%s: more access control lists come than are kept in memory", name)
+			return fmt.Errorf("%q: more access control lists come than are kept in memory", name)
 		}
 		d.access = list
 	}
@@ -263,7 +263,7 @@ func (u *unpacker) entry(root *os.Root, in *tar.Reader, h *tar.Header, name stri
 			if info, lerr := root.Lstat(name); lerr == nil && info.IsDir() && (u.Force || u.Into) {
 				return u.directory(root, h, name)
 			}
-			return fmt.Errorf("%s %w", name, ErrExists)
+			return fmt.Errorf("%q %w", name, ErrExists)
 		}
 		if err != nil {
 			return err
@@ -287,11 +287,11 @@ func (u *unpacker) entry(root *os.Root, in *tar.Reader, h *tar.Header, name stri
 		first := path.Clean(h.Linkname)
 		// Never a link to a link: what it leads to would get another name.
 		if info, err := root.Lstat(first); err != nil || !info.Mode().IsRegular() || !u.files[inodeOf(info)] {
-			return fmt.Errorf("%s is said to be %q, which is no file that was copied", name, h.Linkname)
+			return fmt.Errorf("%q is said to be %q, which is no file that was copied", name, h.Linkname)
 		}
 		return u.put(root, name, func(as string) error { return root.Link(first, as) })
 	}
-	return fmt.Errorf("%s is of a kind that is not copied (%q)", name, h.Typeflag)
+	return fmt.Errorf("%q is of a kind that is not copied (%q)", name, h.Typeflag)
 }
 
 func (u *unpacker) file(root *os.Root, in *tar.Reader, h *tar.Header, name string) error {
