@@ -254,7 +254,7 @@ func (a *app) result(ctx *cli.Context, v any, text func()) error {
 
 // printf prints to standard output, where results go.
 func (a *app) printf(format string, args ...any) {
-	fmt.Fprintf(a.out, format, args...)
+	fmt.Fprintf(harmless{a.out}, format, args...)
 }
 
 // first returns the first argument as a machine's name.

@@ -164,7 +164,7 @@ func parseAge(text string) (time.Duration, error) {
 }
 
 func (a *app) printKept(rows []keptTree) {
-	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
+	w := tabwriter.NewWriter(harmless{a.out}, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "DISTRO\tRELEASE\tARCH\tSIZE\tMADE\tUSED\tDIGEST")
 	for _, r := range rows {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Distro, orNone(r.Release), r.Arch, bytesOf(r.Size),

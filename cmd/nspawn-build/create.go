@@ -262,7 +262,7 @@ func (a *app) severalNames(ctx *cli.Context) error {
 func release(m store.Machine) string {
 	if m.Facts != nil {
 		for _, key := range []string{"VERSION_CODENAME", "VERSION_ID", "BUILD_ID"} {
-			if v := m.Facts.OSRelease[key]; v != "" {
+			if v := harmlessLine(m.Facts.OSRelease[key]); v != "" {
 				return v
 			}
 		}

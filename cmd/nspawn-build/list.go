@@ -95,7 +95,7 @@ func (a *app) printTable(all []listed) {
 		return
 	}
 	expire := slices.ContainsFunc(all, func(l listed) bool { return l.Expires != nil })
-	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
+	w := tabwriter.NewWriter(harmless{a.out}, 0, 4, 2, ' ', 0)
 	row := func(cells ...string) { fmt.Fprintln(w, strings.Join(cells, "\t")) }
 	if head := []string{"NAME", "STATE", "DISTRO", "ADDRESS", "DRIVER", "TREE"}; expire {
 		row(slices.Insert(head, 5, "EXPIRES")...)

@@ -219,7 +219,7 @@ func order(err error) int {
 }
 
 func (a *app) printSeveral(all []created) {
-	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
+	w := tabwriter.NewWriter(harmless{a.out}, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tRESULT\tDISTRO\tADDRESS\tLOG IN")
 	for _, c := range all {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Name, c.word(), strings.TrimSpace(c.Distro+" "+c.Release), orNone(c.Address), orNone(c.SSH))

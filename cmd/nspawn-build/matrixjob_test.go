@@ -201,7 +201,7 @@ func TestOnATerminalEachImageHasARow(t *testing.T) {
 	s.tell("a", "bootstrap", "bootstrap: \x1b[2Junpack of a text that is much wider than this terminal")
 	l.draw()
 	got := screen.String()
-	for _, want := range []string{"a          0s  bootstrap:  [2Junpack o…\x1b[K\n", "long       0s\x1b[K\n", "0 of 3\x1b[K\n"} {
+	for _, want := range []string{"a          0s  bootstrap: unpack of a…\x1b[K\n", "long       0s\x1b[K\n", "0 of 3\x1b[K\n"} {
 		if !strings.Contains(strings.ReplaceAll(got, "  \x1b[K", "\x1b[K"), want) {
 			t.Errorf("%q is not on the screen: %q", want, got)
 		}

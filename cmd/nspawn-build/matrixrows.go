@@ -189,7 +189,7 @@ func (l *liveRows) draw() {
 	}
 	var lines []string
 	for _, r := range l.rows {
-		lines = append(lines, fmt.Sprintf("%-*s  %7s  %s", column, r.name, time.Since(r.since).Truncate(time.Second), oneLineOf(r.text)))
+		lines = append(lines, fmt.Sprintf("%-*s  %7s  %s", column, r.name, time.Since(r.since).Truncate(time.Second), harmlessLine(r.text)))
 	}
 	if room := height - 2; len(lines) > room {
 		lines = append(lines[:room-1], fmt.Sprintf("and %d more", len(lines)-room+1))
@@ -234,14 +234,4 @@ func (l *liveRows) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.erase()
-}
-
-// oneLineOf keeps what a job says from moving the cursor.
-func oneLineOf(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
 }

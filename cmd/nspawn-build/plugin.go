@@ -116,7 +116,7 @@ func (a *app) printPlugins(rows []pluginRow) {
 		for _, p := range pinLines(r) {
 			a.printf("  %s %s\n", p[0], p[1])
 		}
-		w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
+		w := tabwriter.NewWriter(harmless{a.out}, 0, 4, 2, ' ', 0)
 		for _, d := range r.Distros {
 			fmt.Fprintf(w, "  --distro %s\t%s\tdefault %s\treleases %s\n", d.Name, d.Title, d.DefaultRelease, few(d.Releases))
 		}

@@ -59,7 +59,7 @@ type pluginDescription struct {
 
 func (a *app) printDescription(l listing) {
 	d := l.Description
-	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
+	w := tabwriter.NewWriter(harmless{a.out}, 0, 4, 2, ' ', 0)
 	line := func(label string, values ...string) {
 		if text := strings.Join(slices.DeleteFunc(values, func(s string) bool { return s == "" }), ", "); text != "" {
 			fmt.Fprintf(w, "%s\t%s\n", label, text)

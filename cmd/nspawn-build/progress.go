@@ -25,8 +25,8 @@ import (
 
 const hintMark = "hint: "
 
-// plainFormatter writes what people read: the words, with the level only where
-// it says something.
+// plainFormatter writes what people read: the words in one line, with the level
+// only where it says something.
 type plainFormatter struct{}
 
 func (plainFormatter) Format(e *logrus.Entry) ([]byte, error) {
@@ -38,7 +38,7 @@ func (plainFormatter) Format(e *logrus.Entry) ([]byte, error) {
 	case e.Level == logrus.WarnLevel:
 		b.WriteString("warning: ")
 	}
-	b.WriteString(e.Message)
+	b.WriteString(harmlessLine(e.Message))
 	b.WriteByte('\n')
 	return b.Bytes(), nil
 }
@@ -202,7 +202,7 @@ func (l *liveLine) set(stage, text string) {
 	if stage != l.stage {
 		l.since = time.Now()
 	}
-	l.stage, l.text = stage, text
+	l.stage, l.text = stage, harmlessLine(text)
 	if stage == "" {
 		l.erase()
 	}

@@ -61,7 +61,7 @@ func (a *app) printShown(res shown) {
 	m := res.Record
 	row := func(label, value string) {
 		if value != "" {
-			a.printf("  %-10s %s\n", label, value)
+			a.printf("  %-10s %s\n", label, harmlessLine(value))
 		}
 	}
 	row("restart", strings.Join(res.NeedsRestart, ", "))
