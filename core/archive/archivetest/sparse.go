@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -64,8 +65,8 @@ func sum(b []byte) {
 // pax is a header of records, keys and values, for the entry that follows.
 func pax(records ...string) []byte {
 	var text strings.Builder
-	for i := 0; i < len(records); i += 2 {
-		record := " " + records[i] + "=" + records[i+1] + "\n"
+	for pair := range slices.Chunk(records, 2) {
+		record := " " + strings.Join(pair, "=") + "\n"
 		length := len(record)
 		for length < len(record)+len(strconv.Itoa(length)) {
 			length++
