@@ -81,8 +81,13 @@ func (s *service) Bootstrap(r *pb.BootstrapRequest, stream grpc.ServerStreamingS
 	reporter := &streamReporter{stream: stream}
 	facts, err := s.plugin.Bootstrap(ctx, req, reporter)
 	if err != nil {
+		failure := asFailure(ctx, err)
+		if ctx.Err() != nil {
+			// Whatever else went wrong, it did so as it was ended.
+			failure.Code = CodeCanceled
+		}
 		return reporter.finish(&pb.BootstrapResponse{
-			Event: &pb.BootstrapResponse_Failed{Failed: failureToProto(asFailure(ctx, err))},
+			Event: &pb.BootstrapResponse_Failed{Failed: failureToProto(failure)},
 		})
 	}
 	return reporter.finish(&pb.BootstrapResponse{

@@ -227,6 +227,27 @@ func TestCancelReachesThePluginAndItsLastEventsReachTheHost(t *testing.T) {
 	expect(t, []string{"cleaning up"}, recorder.Lines(), nil)
 }
 
+// Tools that are ended fail in their own ways, of which none is what was wrong.
+func TestAJobThatFailsAsItIsCancelledWasCancelled(t *testing.T) {
+	started := make(chan struct{})
+	client := sdktest.Start(t, double{
+		bootstrap: func(ctx context.Context, _ sdk.Request, to sdk.Reporter) (sdk.Facts, error) {
+			return sdk.Facts{}, sdk.Retry(ctx, to, func(context.Context) error {
+				close(started)
+				<-ctx.Done()
+				return &sdk.Failure{Code: sdk.CodeMirror, Message: "the mirror broke off", Hint: "try again"}
+			})
+		},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-started; cancel() }()
+	_, err := client.Bootstrap(ctx, wholeRequest, &sdktest.Recorder{})
+	var failure *sdk.Failure
+	if !errors.As(err, &failure) || failure.Code != sdk.CodeCanceled {
+		t.Errorf("a cancelled job returned %v", err)
+	}
+}
+
 func TestAPluginThatIgnoresCancelIsGivenUpOn(t *testing.T) {
 	release := make(chan struct{})
 	client := sdktest.Start(t, double{

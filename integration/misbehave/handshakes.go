@@ -19,6 +19,7 @@ import (
 
 // The exit statuses of create.
 const (
+	exitUsage     = 2
 	exitHost      = 3
 	exitBootstrap = 4
 )

@@ -58,10 +58,11 @@ var jobs = []Mode{
 		Name: "liar-cancel", Breaks: []string{"cancel-says-so"},
 		bootstrap: func(ctx context.Context, _ request, _ reporter) error {
 			if cancelled(ctx) {
-				return &sdk.Failure{Code: sdk.CodeMirror, Message: "the mirror broke off", Hint: "try again"}
+				return ctx.Err()
 			}
 			return nil
 		},
+		wrap: func(s pb.BootstrapServiceServer) pb.BootstrapServiceServer { return &blaming{s} },
 	},
 	{
 		Name: "flood", Breaks: []string{"output-bounded"},
@@ -124,6 +125,24 @@ func cancelled(ctx context.Context) bool {
 
 func progress(done, total uint64) *pb.BootstrapResponse {
 	return &pb.BootstrapResponse{Event: &pb.BootstrapResponse_Progress{Progress: &pb.Progress{Done: done, Total: total, Unit: "files"}}}
+}
+
+// blaming says of jobs that were cancelled that the mirror broke off.
+type blaming struct{ pb.BootstrapServiceServer }
+
+func (b *blaming) Bootstrap(r *pb.BootstrapRequest, stream grpc.ServerStreamingServer[pb.BootstrapResponse]) error {
+	return b.BootstrapServiceServer.Bootstrap(r, &blamingStream{stream})
+}
+
+type blamingStream struct {
+	grpc.ServerStreamingServer[pb.BootstrapResponse]
+}
+
+func (s *blamingStream) Send(event *pb.BootstrapResponse) error {
+	if failed := event.GetFailed(); failed.GetCode() == pb.FailureCode_FAILURE_CODE_CANCELED {
+		failed.Code, failed.Message, failed.Hint = pb.FailureCode_FAILURE_CODE_MIRROR, "the mirror broke off", "try again"
+	}
+	return s.ServerStreamingServer.Send(event)
 }
 
 // flood prints 100 MB, unless it is told to stop.

@@ -84,7 +84,8 @@ type job struct {
 	grants  Grants
 	remove  func() error
 	facts   sdk.Facts
-	err     error
+	err     error // how the job ended
+	fault   error // why it could not be looked at, which says nothing of the plugin
 	events  events
 	left    []string // processes and mounts
 	strayed []string // what is where nothing was granted
@@ -114,7 +115,7 @@ var errOffline = errors.New("its mirrors cannot be reached")
 // bootstrap makes a tree, and keeps it for the rules to look at.
 func (e *exam) bootstrap(ctx context.Context) error {
 	if e.made != nil {
-		return nil
+		return e.made.fault
 	}
 	if err := e.validate(ctx); err != nil {
 		return err
@@ -123,7 +124,8 @@ func (e *exam) bootstrap(ctx context.Context) error {
 		return errOffline
 	}
 	e.made = &job{}
-	return e.made.play(ctx, e)
+	e.made.fault = e.made.play(ctx, e)
+	return e.made.fault
 }
 
 func (j *job) play(ctx context.Context, e *exam) (err error) {

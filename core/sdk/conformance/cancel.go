@@ -58,8 +58,9 @@ var cancelRules = []Rule{
 
 // cancellation is what came of a job that was cancelled.
 type cancellation struct {
-	err   error
-	early bool // it had ended before
+	err   error // how the job ended
+	fault error // why it could not be looked at
+	early bool  // it had ended before
 	end   *pb.Failed
 	left  []string
 	after []string
@@ -82,7 +83,7 @@ func called(look func(e *exam) []string) check {
 // silent for a while.
 func (e *exam) cancel(ctx context.Context) error {
 	if e.cancelled != nil {
-		return nil
+		return e.cancelled.fault
 	}
 	if err := e.validate(ctx); err != nil {
 		return err
@@ -95,10 +96,11 @@ func (e *exam) cancel(ctx context.Context) error {
 	}
 	e.cancelled = &cancellation{}
 	grants, remove, err := e.Subject.Directories()
-	if err != nil {
-		return err
+	if err == nil {
+		err = errors.Join(e.cancelled.play(ctx, e, grants), remove())
 	}
-	return errors.Join(e.cancelled.play(ctx, e, grants), remove())
+	e.cancelled.fault = err
+	return err
 }
 
 func (c *cancellation) play(ctx context.Context, e *exam, grants Grants) error {

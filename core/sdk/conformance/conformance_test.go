@@ -71,6 +71,33 @@ func TestEachRuleFindsWhatItIsFor(t *testing.T) {
 	}
 }
 
+// beyond are rules that no mode can break, each for a reason.
+var beyond = map[string]string{
+	sdk.RuleDescribeName: "a file of a name that is none is no plugin's, and is not run",
+	"boot-booted":        "nothing is booted without --boot; core/verify is tested with trees that lack each of these",
+	"boot-address":       "as boot-booted",
+	"boot-dns":           "as boot-booted",
+	"boot-sshd":          "as boot-booted",
+	"boot-clean-stop":    "as boot-booted",
+}
+
+func TestEachRuleIsBrokenByAPlugin(t *testing.T) {
+	breaks := map[string]bool{}
+	for _, m := range misbehave.Modes() {
+		for _, id := range m.Breaks {
+			breaks[id] = true
+		}
+	}
+	for _, r := range conformance.Rules() {
+		switch why := beyond[r.ID]; {
+		case !breaks[r.ID] && why == "":
+			t.Errorf("nothing shows that %s finds what it is for", r.ID)
+		case breaks[r.ID] && why != "":
+			t.Errorf("%s is broken by a mode, and was said to be beyond that", r.ID)
+		}
+	}
+}
+
 func TestRulesHaveNamesAndReasons(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range conformance.Rules() {

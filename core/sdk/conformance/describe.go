@@ -57,7 +57,7 @@ var describeRules = []Rule{
 	},
 	{
 		ID: "describe-tools", Group: GroupDescribe,
-		Says: "Every tool that it needs has a purpose and a package for Debian, Arch and Fedora hosts.",
+		Says: "Every tool that it needs has a purpose, and a package in each family of hosts that the plugin works on.",
 		Why:  "`doctor` and create tell the user the very command that installs what is missing.",
 		Meet: "List each tool in any_of, say in purpose what it does, and give packages for debian, arch and fedora. For a family that has none, leave that one out only when the plugin cannot work there at all.",
 

@@ -73,7 +73,7 @@ func ending(ctx context.Context, e *exam) outcome {
 	if err == nil {
 		return kept()
 	}
-	if e.refused != nil {
+	if e.refused != nil && e.refused.fault == nil {
 		return kept()
 	}
 	return skipped("%s", reason(err))

@@ -76,7 +76,7 @@ func (e *exam) attack(ctx context.Context) (survived []string) {
 	for _, a := range e.attacks() {
 		if s == nil {
 			var err error
-			if s, err = e.start(ctx, Grants{}, &tap{}); err != nil {
+			if s, err = e.start(ctx, e.asking(), &tap{}); err != nil {
 				return append(survived, "it could not be started again: "+err.Error())
 			}
 		}

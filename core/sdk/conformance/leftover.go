@@ -146,3 +146,6 @@ func (b *surroundings) shown(path string) string {
 
 // readable are the files of a request that have to stay visible.
 func (e *exam) readable() []string { return sdk.FilesOf(e.Request) }
+
+// asking are the grants of a session in which no tree is made.
+func (e *exam) asking() Grants { return Grants{Readable: e.readable()} }

@@ -17,7 +17,7 @@ var planRules = []Rule{
 		Meet: "Build the arguments by the same code that Bootstrap uses, with a word such as TARGET for what is not known yet.",
 
 		check: validated(func(ctx context.Context, e *exam) outcome {
-			s, err := e.start(ctx, Grants{}, &tap{})
+			s, err := e.start(ctx, e.asking(), &tap{})
 			if err != nil {
 				return skipped("%s", reason(err))
 			}
@@ -58,7 +58,7 @@ var stateRules = []Rule{
 		Meet: "Digest the indexes of the repositories and nothing that changes by itself, such as a time. Without a way to tell, return an empty map, or leave the feature out.",
 
 		check: stated(func(ctx context.Context, e *exam) outcome {
-			s, err := e.start(ctx, Grants{}, &tap{})
+			s, err := e.start(ctx, e.asking(), &tap{})
 			if err != nil {
 				return skipped("%s", reason(err))
 			}

@@ -25,15 +25,22 @@ var refusalRules = []Rule{
 }
 
 // refusal is what came of a Bootstrap that had to be refused.
-type refusal struct{ seen []string }
+type refusal struct {
+	seen  []string
+	fault error // why it could not be looked at
+}
 
 // refuse plays a job for a release that is an option. It needs no mirror, and
 // shows how a job of the plugin's ends also where there is none.
 func (e *exam) refuse(ctx context.Context) error {
-	if e.refused != nil {
-		return nil
+	if e.refused == nil {
+		e.refused = &refusal{}
+		e.refused.fault = e.refused.play(ctx, e)
 	}
-	e.refused = &refusal{}
+	return e.refused.fault
+}
+
+func (r *refusal) play(ctx context.Context, e *exam) error {
 	grants, remove, err := e.Subject.Directories()
 	if err != nil {
 		return err
@@ -45,9 +52,9 @@ func (e *exam) refuse(ctx context.Context) error {
 	}
 	_, err = s.Bootstrap(ctx, e.hopeless(grants), quiet{})
 	e.ended(err)
-	e.refused.seen = refusedWell(err)
+	r.seen = refusedWell(err)
 	if entries, _ := os.ReadDir(grants.Target); len(entries) > 0 {
-		e.refused.seen = append(e.refused.seen, "the target has "+short(entries[0].Name()))
+		r.seen = append(r.seen, "the target has "+short(entries[0].Name()))
 	}
 	return errors.Join(s.Close(), remove())
 }

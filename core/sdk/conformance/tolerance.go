@@ -26,7 +26,7 @@ var toleranceRules = []Rule{
 		Meet: "Answer with an empty CancelResponse.",
 
 		check: validated(func(ctx context.Context, e *exam) outcome {
-			s, err := e.start(ctx, Grants{}, &tap{})
+			s, err := e.start(ctx, e.asking(), &tap{})
 			if err != nil {
 				return skipped("%s", reason(err))
 			}

@@ -137,16 +137,23 @@ func (t *tree) identity() (seen []string) {
 }
 
 func (t *tree) secrets() (seen []string) {
-	for line := range bytes.Lines(t.read("etc/shadow")) {
-		fields := strings.Split(string(line), ":")
-		if len(fields) < 2 {
-			continue
+	for _, name := range []string{"etc/passwd", "etc/shadow"} {
+		text := t.read(name)
+		if _, err := t.Lstat(name); err == nil && text == nil {
+			seen = append(seen, "/"+name+" is no plain file of a sane length")
 		}
-		switch hash := fields[1]; {
-		case hash == "":
-			seen = append(seen, fields[0]+" can log in without a password")
-		case !strings.HasPrefix(hash, "!") && !strings.HasPrefix(hash, "*"):
-			seen = append(seen, fields[0]+" has a password")
+		for line := range bytes.Lines(text) {
+			fields := strings.Split(string(line), ":")
+			if len(fields) < 2 {
+				continue
+			}
+			switch hash := strings.TrimSpace(fields[1]); {
+			case hash == "":
+				seen = append(seen, fields[0]+" can log in without a password")
+			case name == "etc/passwd" && hash == "x": // see /etc/shadow
+			case !strings.HasPrefix(hash, "!") && !strings.HasPrefix(hash, "*"):
+				seen = append(seen, fields[0]+" has a password")
+			}
 		}
 	}
 	for _, name := range t.matching("root/.ssh/*", "home/*/.ssh/*", "etc/ssl/private/*", "root/.gnupg/*", "root/.bash_history") {

@@ -109,7 +109,7 @@ func (e *exam) validate(ctx context.Context) error {
 		v.err = fmt.Errorf("the plugin makes no %q", e.Request.Distro)
 		return v.err
 	}
-	s, err := e.start(ctx, Grants{}, &tap{})
+	s, err := e.start(ctx, e.asking(), &tap{})
 	if err != nil {
 		v.err = err
 		return err
@@ -192,7 +192,7 @@ func resolves(ctx context.Context, e *exam) outcome {
 			say("options lacks %s, whose default is %q", o.Name, o.Default)
 		}
 	}
-	s, err := e.start(ctx, Grants{}, &tap{})
+	s, err := e.start(ctx, e.asking(), &tap{})
 	if err != nil {
 		return skipped("%s", reason(err))
 	}
