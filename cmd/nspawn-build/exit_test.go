@@ -42,6 +42,7 @@ func TestEachErrorHasItsExitStatus(t *testing.T) {
 		{"plugin died", inStage(stages.NameBootstrap, &pluginhost.DiedError{}), 4},
 		{"plugin died while it was asked", &pluginhost.DiedError{}, 4},
 		{"plugin breaks the protocol", fmt.Errorf("x: %w", pluginhost.ErrProtocol), 4},
+		{"plugin answers with a status", fmt.Errorf("x: %w", &sdk.ProtocolError{ID: sdk.RuleAnswers, Err: other}), 4},
 		{"plugin hangs", fmt.Errorf("x: %w", pluginhost.ErrUnresponsive), 4},
 		{"plugin of another protocol", &pluginhost.VersionError{}, 3},
 		{"two plugins", &pluginhost.AmbiguousError{Distro: "x"}, 3},

@@ -249,9 +249,13 @@ func (s *Session) explain(ctx context.Context, err error) error {
 	if errors.As(err, &failure) {
 		return err
 	}
-	if errors.Is(err, ErrProtocol) || errors.Is(err, ErrUnresponsive) {
+	broken := fmt.Errorf("the %s plugin: %w", s.process.name, err)
+	var protocol *sdk.ProtocolError
+	// What gRPC says may come of the process having ended.
+	surely := errors.As(err, &protocol) && protocol.Err == nil
+	if surely || errors.Is(err, ErrUnresponsive) {
 		s.process.kill()
-		return fmt.Errorf("the %s plugin: %w", s.process.name, err)
+		return broken
 	}
 	if verdict := s.process.verdict(); verdict != nil {
 		return verdict
@@ -266,6 +270,10 @@ func (s *Session) explain(ctx context.Context, err error) error {
 			return cause
 		}
 		return ctx.Err()
+	}
+	if errors.Is(err, ErrProtocol) {
+		s.process.kill()
+		return broken
 	}
 	return fmt.Errorf("the %s plugin: %s", s.process.name, statusText(err))
 }

@@ -68,21 +68,23 @@ func TestAPluginThatCannotStartSaysWhy(t *testing.T) {
 		is   error // what the error is
 		want string
 	}{
-		"panic-early":    {ErrPluginDied, "the panic-early plugin died (exit status 2)"},
-		"exit-early":     {ErrPluginDied, "the exit-early plugin died (exit status 3)"},
-		"hang-early":     {ErrUnresponsive, "did not answer within 2s of its start"},
-		"hang-describe":  {ErrUnresponsive, "did not answer within 2s of its start"},
-		"hang-socket":    {ErrUnresponsive, "did not answer within 2s of its start"},
-		"stop-early":     {ErrUnresponsive, "did not answer within 2s of its start"},
-		"garbage":        {ErrProtocol, `it printed "hello "`},
-		"long-line":      {ErrProtocol, "its handshake"},
-		"foreign-socket": {ErrProtocol, "its socket unix /run/foreign.sock is not in the directory"},
-		"dotdot-socket":  {ErrProtocol, "is not in the directory"},
-		"link-socket":    {ErrProtocol, "is no socket"},
-		"tcp-socket":     {ErrProtocol, "its socket tcp 127.0.0.1:22 is not in the directory"},
-		"plain":          {ErrProtocol, "it does not use the TLS that it was offered"},
-		"version-two":    {nil, "speaks version 2 of the protocol, and this nspawn-build speaks version 1"},
-		"liar":           {ErrProtocol, "calls itself somebody-else"},
+		"panic-early":     {ErrPluginDied, "the panic-early plugin died (exit status 2)"},
+		"exit-early":      {ErrPluginDied, "the exit-early plugin died (exit status 3)"},
+		"hang-early":      {ErrUnresponsive, "did not answer within 2s of its start"},
+		"hang-describe":   {ErrUnresponsive, "did not answer within 2s of its start"},
+		"hang-socket":     {ErrUnresponsive, "did not answer within 2s of its start"},
+		"stop-early":      {ErrUnresponsive, "did not answer within 2s of its start"},
+		"garbage":         {ErrProtocol, `it printed "hello "`},
+		"long-line":       {ErrProtocol, "its handshake"},
+		"foreign-socket":  {ErrProtocol, "its socket unix /run/foreign.sock is not in the directory"},
+		"dotdot-socket":   {ErrProtocol, "is not in the directory"},
+		"link-socket":     {ErrProtocol, "is no socket"},
+		"tcp-socket":      {ErrProtocol, "its socket tcp 127.0.0.1:22 is not in the directory"},
+		"plain":           {ErrProtocol, "it does not use the TLS that it was offered"},
+		"version-two":     {nil, "speaks version 2 of the protocol, and this nspawn-build speaks version 1"},
+		"liar":            {ErrProtocol, "calls itself somebody-else"},
+		"raises-describe": {ErrProtocol, "the raises-describe plugin: the plugin breaks the protocol (a call that fails carries a Failed that says why): Describe ended with Unknown: KeyError: 'release'"},
+		"no-service":      {ErrProtocol, "Describe ended with Unimplemented"},
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()

@@ -16,6 +16,9 @@ type ProtocolError struct {
 	ID     string // one of the constants, such as RuleOneEnd
 	Rule   string // what it says
 	Detail string
+	// Err is the error of gRPC's that says so, if one does. It may also come of
+	// a process that died, which the host knows better.
+	Err error
 }
 
 // Error names the rule and what was seen.
@@ -25,6 +28,9 @@ func (e *ProtocolError) Error() string {
 
 // Is makes every ProtocolError an ErrProtocol.
 func (e *ProtocolError) Is(target error) bool { return target == ErrProtocol }
+
+// Unwrap returns the error of gRPC's, if there is one.
+func (e *ProtocolError) Unwrap() error { return e.Err }
 
 func broke(id, rule, detail string) error {
 	return &ProtocolError{ID: id, Rule: rule, Detail: Clean(detail, 512)}

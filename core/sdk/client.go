@@ -46,7 +46,7 @@ var bounded = grpc.MaxCallRecvMsgSize(MaxMessage)
 func (c *Client) Describe(ctx context.Context) (Description, error) {
 	r, err := c.rpc.Describe(ctx, &pb.DescribeRequest{}, bounded)
 	if err != nil {
-		return Description{}, errorFromStatus(err)
+		return Description{}, callFailed(ctx, RuleDescribeAnswers, "Describe", err)
 	}
 	return checkDescription(descriptionFromProto(r))
 }
@@ -55,7 +55,7 @@ func (c *Client) Describe(ctx context.Context) (Description, error) {
 func (c *Client) Validate(ctx context.Context, req Request) (Validation, error) {
 	r, err := c.rpc.Validate(ctx, &pb.ValidateRequest{Request: requestToProto(req)}, bounded)
 	if err != nil {
-		return Validation{}, errorFromStatus(err)
+		return Validation{}, callFailed(ctx, RuleAnswers, "Validate", err)
 	}
 	return checkValidation(req, validationFromProto(r))
 }
@@ -64,7 +64,7 @@ func (c *Client) Validate(ctx context.Context, req Request) (Validation, error) 
 func (c *Client) Plan(ctx context.Context, req Request) (Plan, error) {
 	r, err := c.rpc.Plan(ctx, &pb.PlanRequest{Request: requestToProto(req)}, bounded)
 	if err != nil {
-		return Plan{}, errorFromStatus(err)
+		return Plan{}, callFailed(ctx, RuleAnswers, "Plan", err)
 	}
 	return checkPlan(planFromProto(r))
 }
@@ -73,7 +73,7 @@ func (c *Client) Plan(ctx context.Context, req Request) (Plan, error) {
 func (c *Client) State(ctx context.Context, req Request) (State, error) {
 	r, err := c.rpc.State(ctx, &pb.StateRequest{Request: requestToProto(req)}, bounded)
 	if err != nil {
-		return State{}, errorFromStatus(err)
+		return State{}, callFailed(ctx, RuleAnswers, "State", err)
 	}
 	return checkState(stateFromProto(r))
 }
@@ -85,9 +85,10 @@ func (c *Client) Bootstrap(ctx context.Context, req Request, report Reporter) (F
 	// The stream outlives ctx, for the sake of the events that follow a Cancel.
 	streamCtx, abandon := context.WithCancel(context.WithoutCancel(ctx))
 	defer abandon()
+	job := &job{report: report}
 	stream, err := c.rpc.Bootstrap(streamCtx, &pb.BootstrapRequest{Request: requestToProto(req)}, bounded)
 	if err != nil {
-		return Facts{}, errorFromStatus(err)
+		return Facts{}, job.broken(ctx, errorFromStatus(err))
 	}
 	events := make(chan received)
 	stopped := make(chan struct{})
@@ -102,7 +103,6 @@ func (c *Client) Bootstrap(ctx context.Context, req Request, report Reporter) (F
 	defer abandon()
 	cancel := func() { asking.Go(func() { c.cancel(streamCtx, req.JobID) }) }
 
-	job := &job{report: report}
 	if err := c.follow(ctx, cancel, events, job); err != nil {
 		return Facts{}, err
 	}
@@ -158,7 +158,7 @@ func (c *Client) follow(ctx context.Context, cancel func(), events <-chan receiv
 				return nil
 			}
 			if r.err != nil {
-				return job.broken(errorFromStatus(r.err))
+				return job.broken(ctx, errorFromStatus(r.err))
 			}
 			if err := job.take(r.event); err != nil {
 				return err

@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -98,7 +99,7 @@ func (j *job) result() (Facts, error) {
 }
 
 // broken is the error of a stream that ended in another way than it should.
-func (j *job) broken(err error) error {
+func (j *job) broken(ctx context.Context, err error) error {
 	if j.failure != nil {
 		return j.failure // what the plugin said first is the cause
 	}
@@ -106,7 +107,16 @@ func (j *job) broken(err error) error {
 	if errors.As(err, &failure) {
 		return failure
 	}
-	return fmt.Errorf("the stream of events broke off: %w", err)
+	if ctx.Err() != nil {
+		return fmt.Errorf("the stream of events broke off: %w (%w)", err, ctx.Err())
+	}
+	if !raised(ctx, err) {
+		return fmt.Errorf("the stream of events broke off: %w", err)
+	}
+	if j.terminal != "" {
+		return brokeBy(err, RuleStreamEnds, "the stream ends well after its terminal event", "after the "+j.terminal+" event the stream ended with "+statusText(err))
+	}
+	return brokeBy(err, RuleOneEnd, "exactly one terminal event", "the stream ended with "+statusText(err)+" in place of a finished or failed event")
 }
 
 // patience is how long the next event may take.

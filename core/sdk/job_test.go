@@ -105,14 +105,14 @@ func TestProgressNeverShrinksAndNeverExceedsItsTotal(t *testing.T) {
 func TestWhatAPluginSaidBeforeItBrokeOffIsTheCause(t *testing.T) {
 	cause := errors.New("connection reset")
 	j := &job{report: &tally{}}
-	if err := j.broken(cause); !errors.Is(err, cause) {
+	if err := j.broken(t.Context(), cause); !errors.Is(err, cause) {
 		t.Errorf("nothing said: %v", err)
 	}
 	failed := &pb.BootstrapResponse{Event: &pb.BootstrapResponse_Failed{Failed: &pb.Failed{Message: "disk full"}}}
 	if err := j.take(failed); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.broken(cause); err.Error() != "disk full" {
+	if err := j.broken(t.Context(), cause); err.Error() != "disk full" {
 		t.Errorf("after a failed event: %v", err)
 	}
 }

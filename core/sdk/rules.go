@@ -10,9 +10,12 @@ const (
 	RuleHandshakeVersion = "handshake-version"
 	RuleHandshakeName    = "handshake-name"
 
+	RuleDescribeAnswers = "describe-answers"
 	RuleDescribeName    = "describe-name"
 	RuleDescribeDistros = "describe-distros"
 	RuleListsBounded    = "lists-bounded"
+
+	RuleAnswers = "validate-answers"
 
 	RuleOneEnd        = "events-one-end"
 	RuleStreamEnds    = "events-stream-ends"

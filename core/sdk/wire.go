@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
@@ -90,6 +91,33 @@ func errorFromStatus(err error) error {
 		}
 	}
 	return err
+}
+
+// callFailed is the error of a call that had no answer: the failure that came in
+// its place, or which rule is broken by there being none.
+func callFailed(ctx context.Context, id, call string, err error) error {
+	var failure *Failure
+	if err = errorFromStatus(err); errors.As(err, &failure) || !raised(ctx, err) {
+		return err
+	}
+	return brokeBy(err, id, "a call that fails carries a Failed that says why", call+" ended with "+statusText(err))
+}
+
+// raised reports whether an error is a status that the other side, or the
+// connection to it, made of a call, and not the caller's own giving up.
+func raised(ctx context.Context, err error) bool {
+	_, isStatus := status.FromError(err)
+	return isStatus && ctx.Err() == nil
+}
+
+// statusText is a status in words: "Internal: division by zero".
+func statusText(err error) string {
+	s := status.Convert(err)
+	return strings.TrimSuffix(s.Code().String()+": "+Clean(s.Message(), MaxText), ": ")
+}
+
+func brokeBy(err error, id, rule, detail string) error {
+	return &ProtocolError{ID: id, Rule: rule, Detail: Clean(detail, 512), Err: err}
 }
 
 // makeValid replaces bytes that are not UTF-8 in every string of m, which

@@ -60,7 +60,7 @@ const Exemplary = "exemplary"
 
 // Modes are all modes.
 func Modes() []Mode {
-	return slices.Concat([]Mode{{Name: Exemplary}}, handshakes, answers, jobs, lapses, trees)
+	return slices.Concat([]Mode{{Name: Exemplary}}, handshakes, answers, raises, jobs, lapses, trees)
 }
 
 // Find returns a mode.

@@ -19,7 +19,7 @@ var describeRules = []Rule{
 		ID: RuleDescribeAnswers, Group: GroupDescribe,
 		Says: "Describe answers at once, and always with the same.",
 		Why:  "It is asked before every other call and by `plugin list`, on hosts without a network and without the plugin's tools.",
-		Meet: "Return what is known when the plugin is built and what a file of the host's says. Ask no mirror, run no tool that may take long, and fail for nothing.",
+		Meet: "Return what is known when the plugin is built and what a file of the host's says. Ask no mirror, run no tool that may take long, and fail for nothing. Serve nspawnbuild.bootstrap.v1.BootstrapService by that very name.",
 
 		check: describesItself,
 	},

@@ -16,7 +16,7 @@ var eventRules = []Rule{
 		ID: sdk.RuleOneEnd, Group: GroupEvents,
 		Says: "A job ends with exactly one finished or failed event, and nothing follows it.",
 		Why:  "Without one nobody knows whether the tree is whole; with two, which of them is true.",
-		Meet: "Return from Bootstrap once all has ended, goroutines that report above all. With the SDK the rest follows.",
+		Meet: "Return from Bootstrap once all has ended, goroutines that report above all. With the SDK the rest follows. Without it, catch what a job raises and send failed: a gRPC status in its place is no event.",
 
 		check: ending,
 	},

@@ -7,11 +7,12 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
-// The rules that only this package knows of, where others name them.
+// Rules that others name, too. Whether a plugin lives and answers in time only
+// its runner can tell.
 const (
 	RuleHandshakeStart  = "handshake-start"
-	RuleDescribeAnswers = "describe-answers"
-	RuleAnswers         = "validate-answers"
+	RuleDescribeAnswers = sdk.RuleDescribeAnswers
+	RuleAnswers         = sdk.RuleAnswers
 	RuleSurvives        = "bootstrap-survives"
 	RuleTalks           = "bootstrap-talks"
 	RuleCancelEnds      = "cancel-ends"

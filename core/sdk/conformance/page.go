@@ -47,8 +47,9 @@ Without Offline it makes a tree and cancels another: run it as root, in sdktest.
 Plugin it has ` + "`nspawn-build plugin check`" + ` do it.
 
 The names of rules stay. Those that the host holds every plugin to at any time are marked *: a plugin that breaks one
-is ended, and create with it, with exit status 4 and nothing left behind. What other rules forbid does the host no
-harm, but makes machines that are worse than they could be.
+is ended, and create with it, with exit status 4, a hint and nothing left behind. Of handshake-version, and of a file that is
+not run because it was changed, can be written to by others or is for another architecture, the exit status is 3: what is installed on this host does
+not belong there, and nothing was begun. What other rules forbid does the host no harm, but makes machines that are worse than they could be.
 `
 
 // Page is docs/conformance.md.

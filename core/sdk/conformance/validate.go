@@ -13,9 +13,9 @@ import (
 var validateRules = []Rule{
 	{
 		ID: RuleAnswers, Group: GroupValidate,
-		Says: "Validate, Plan and State answer in time, whatever they are asked.",
-		Why:  "They are asked while somebody waits, and before anything is decided. A plugin that does not answer within 30 seconds (State: 2 minutes) is killed.",
-		Meet: "Look at the request and at the host's files. Leave what takes long, downloads above all, to Bootstrap; give up on a mirror that does not answer.",
+		Says: "Validate, Plan and State answer in time, whatever they are asked, and where they cannot they say why: by a gRPC status with a Failed in its details.",
+		Why:  "They are asked while somebody waits, and before anything is decided. A plugin that does not answer within 30 seconds (State: 2 minutes) is killed. A status alone, such as an exception makes, tells neither whose fault it is nor what to do.",
+		Meet: "Look at the request and at the host's files. Leave what takes long, downloads above all, to Bootstrap; give up on a mirror that does not answer. With the SDK every error has its Failed; without it, catch what a call raises, and see docs/protocol.md.",
 
 		check: host((*exam).validate),
 	},
