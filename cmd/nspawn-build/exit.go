@@ -119,11 +119,21 @@ func judgeInput(err error) (verdict, bool) {
 	case errors.As(err, &noLogin):
 		return verdict{exitUsage, "nspawn-build exec --user " + noLogin.Name + " NAME COMMAND runs a command as that user without a shell"}, true
 	case errors.Is(err, pluginhost.ErrNoPlugin):
-		return verdict{exitUsage, "nspawn-build plugin list shows what there is"}, true
+		return verdict{exitUsage, noPluginHint(err)}, true
 	case errors.Is(err, stages.ErrPasswordNeeded):
 		return verdict{exitUsage, "give it again with --password-stdin or --password-file"}, true
 	}
 	return verdict{}, false
+}
+
+// noPluginHint also says what would have a plugin used that may make it.
+func noPluginHint(err error) string {
+	hint := "nspawn-build plugin list shows what there is"
+	var refused *pluginhost.RefusedError
+	if errors.As(err, &refused) && refused.Hint != "" {
+		return hint + "; " + refused.Hint
+	}
+	return hint
 }
 
 func judgeState(err error) (verdict, bool) {

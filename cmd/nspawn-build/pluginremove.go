@@ -55,7 +55,7 @@ func (a *app) pluginRemove(ctx *cli.Context) error {
 		return err
 	}
 	for _, distro := range e.Distros {
-		if !slices.ContainsFunc(left, func(l listing) bool { return slices.Contains(l.Distros(), distro) }) {
+		if !slices.ContainsFunc(left, func(l listing) bool { return l.Err == nil && slices.Contains(l.Distros(), distro) }) {
 			res.Distros = append(res.Distros, distro)
 		}
 	}

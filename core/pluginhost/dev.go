@@ -25,7 +25,7 @@ func (h *Host) devListings() []Listing {
 		l := Listing{Name: d.Name, Path: d.Path, Dev: true}
 		b, err := h.verifyDev(d.Path)
 		if err != nil {
-			l.Err = err
+			l.Err = refusal(l.Path, err)
 		} else {
 			l.SHA256 = b.sum
 			b.close()

@@ -60,10 +60,12 @@ func (h *Host) ForDistro(ctx context.Context, distro string) (Listing, error) {
 	var failed, faults []error
 	for _, l := range found {
 		switch {
+		case l.Err != nil && l.Dev:
+			return Listing{}, l.Err // it was named, and may be what makes it
 		case l.Err == nil && slices.Contains(l.distros, distro):
 			matches = append(matches, l)
-		case l.Err != nil && slices.Contains(l.distros, distro):
-			failed = append(failed, l.Err) // when it was installed, it made it
+		case l.Err != nil && (l.lockLost || slices.Contains(l.distros, distro)):
+			failed = append(failed, l.Err) // when it was installed, it made it, or may have
 		case l.Err != nil && !errors.Is(l.Err, errHidden):
 			faults = append(faults, l.Err)
 		}
@@ -173,7 +175,8 @@ func (h *Host) find() ([]Listing, error) {
 			first[name] = l.Path
 			b, err := h.verify(l.Path)
 			if err != nil {
-				l.Err = err
+				l.Err = refusal(l.Path, err)
+				l.distros, l.lockLost = h.onceSaid(l)
 			} else {
 				l.SHA256, l.Version, l.distros = b.sum, b.entry.Version, b.entry.Distros
 				l.Pin, l.takes = b.entry.Pin, b.entry.Takes
@@ -183,6 +186,31 @@ func (h *Host) find() ([]Listing, error) {
 		}
 	}
 	return found, nil
+}
+
+// refusal makes one of whatever kept a file from being looked at.
+func refusal(path string, err error) error {
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		return err
+	}
+	return &RefusedError{Path: path, Reason: "it cannot be looked at", Err: err}
+}
+
+// onceSaid are the distros that a plugin which is not used said that it makes
+// when it was installed, so that it can be told to whom they matter. They are
+// good for nothing else: others may have written them. lost says that there is
+// a lock, and that it cannot be read.
+func (h *Host) onceSaid(l Listing) (distros []string, lost bool) {
+	path := h.lockPath(filepath.Dir(l.Path))
+	lock, err := readUntrusted(path)
+	if err != nil {
+		return nil, !errors.Is(err, fs.ErrNotExist)
+	}
+	if entry := lock.Plugins[l.Name]; filepath.Join(filepath.Dir(path), entry.Path) == l.Path {
+		return entry.Distros, false
+	}
+	return nil, false
 }
 
 // list returns the names in dir, sorted; none when it does not exist. Whether

@@ -74,8 +74,9 @@ type Listing struct {
 	// Pin is where it was installed from.
 	Pin Pin `json:"pin,omitzero"`
 
-	distros []string // as plugins.lock has them; nil when it does not
-	takes   []string
+	distros  []string // as plugins.lock has them; nil when it does not
+	takes    []string
+	lockLost bool // nobody can tell what it makes
 }
 
 // Grants are the directories that a plugin may write to. All are absolute; an

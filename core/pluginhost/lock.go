@@ -147,6 +147,23 @@ func readLock(path string, trusted owners) (Lock, error) {
 	if err != nil {
 		return Lock{}, err
 	}
+	return parseOpen(f, path)
+}
+
+// readUntrusted reads a lock file that anybody may have written.
+func readUntrusted(path string) (Lock, error) {
+	f, err := os.OpenFile(path, unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return Lock{}, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return Lock{}, errors.Join(&RefusedError{Path: path, Reason: "it is not a regular file"}, err, f.Close())
+	}
+	return parseOpen(f, path)
+}
+
+// parseOpen reads an open lock file, and closes it.
+func parseOpen(f *os.File, path string) (Lock, error) {
 	defer f.Close() //nolint:errcheck // only read from
 	content, err := io.ReadAll(io.LimitReader(f, 1<<20))
 	if err != nil {
