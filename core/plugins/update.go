@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
-	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
 // Update is what a plugin's source has now.
@@ -63,7 +62,7 @@ func (s *Store) Ask(ctx context.Context, plugin string) (Update, error) {
 		u.Current = "it is pinned to a digest, which has nothing else; nspawn-build plugin install --replace installs another"
 		return u, nil
 	}
-	l, before, err := s.describe(ctx, plugin)
+	there, err := s.present(ctx, plugin, e)
 	if err != nil {
 		return u, err
 	}
@@ -73,7 +72,7 @@ func (s *Store) Ask(ctx context.Context, plugin string) (Update, error) {
 			return u, err
 		}
 		if now == e.Digest {
-			u.Current = "it is what its source has"
+			u.Current = there.current()
 			return u, nil
 		}
 	}
@@ -89,11 +88,11 @@ func (s *Store) Ask(ctx context.Context, plugin string) (Update, error) {
 	if c.name != plugin {
 		return u, unfit("install that one by itself: nspawn-build plugin install "+e.Source, "%s has the %s plugin now, not %s", e.Source, c.name, plugin)
 	}
-	if c.sum == l.SHA256 && c.digest == e.Digest {
-		u.Current = "it is what its source has"
+	if c.sum == there.sum && c.digest == e.Digest {
+		u.Current = there.current()
 		return u, nil
 	}
-	u.candidate, u.Changes = c, changes(l, before, c)
+	u.candidate, u.Changes = c, there.changes(c)
 	return u, nil
 }
 
@@ -111,103 +110,6 @@ func (s *Store) Apply(ctx context.Context, u Update) (Installed, error) {
 	}
 	// Its name is its own to have; the distros of others are not.
 	return s.put(ctx, u.candidate, Wanted{own: true})
-}
-
-// describe asks an installed plugin what it is.
-func (s *Store) describe(ctx context.Context, plugin string) (pluginhost.Listing, sdk.Description, error) {
-	found, err := s.Host.Examine()
-	if err != nil {
-		return pluginhost.Listing{}, sdk.Description{}, err
-	}
-	for _, l := range found {
-		if l.Path != s.path(plugin) {
-			continue
-		}
-		session, err := s.Host.Start(ctx, l, pluginhost.Grants{})
-		if err != nil {
-			return l, sdk.Description{}, err
-		}
-		d, err := session.Describe(ctx)
-		return l, d, errors.Join(err, session.Close())
-	}
-	return pluginhost.Listing{}, sdk.Description{}, notInstalled(s.Dir, plugin)
-}
-
-// changes says how a plugin differs from the one that is installed.
-func changes(l pluginhost.Listing, before sdk.Description, c *candidate) []string {
-	var lines []string
-	after := c.description
-	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-	if before.Version != after.Version {
-		note := ""
-		if older(after.Version, before.Version) {
-			note = " (older)"
-		}
-		say("version %s → %s%s", before.Version, after.Version, note)
-	}
-	if l.SHA256 != c.sum {
-		say("sha256 %s → %s", l.SHA256, c.sum)
-	}
-	if l.Pin.Digest != c.digest {
-		say("digest %s → %s", l.Pin.Digest, c.digest)
-	}
-	if before.Protocol != after.Protocol {
-		say("protocol %s → %s", before.Protocol, after.Protocol)
-	}
-	lists := func(what string, old, now []string) {
-		if d := difference(old, now); d != "" {
-			say("%s %s", what, d)
-		}
-	}
-	lists("distros", distrosOf(before), distrosOf(after))
-	for _, d := range after.Distros {
-		at := slices.IndexFunc(before.Distros, func(o sdk.Distro) bool { return o.Name == d.Name })
-		if at < 0 {
-			continue
-		}
-		old := before.Distros[at]
-		lists("releases of "+d.Name, old.Releases, d.Releases)
-		lists("architectures of "+d.Name, old.Architectures, d.Architectures)
-		if old.DefaultRelease != d.DefaultRelease {
-			say("default release of %s %s → %s", d.Name, old.DefaultRelease, d.DefaultRelease)
-		}
-	}
-	lists("options", optionsOf(before), optionsOf(after))
-	lists("features", before.Features, after.Features)
-	lists("tools on this host", toolsOf(before), toolsOf(after))
-	return lines
-}
-
-func optionsOf(d sdk.Description) []string {
-	var all []string
-	for _, o := range d.Options {
-		all = append(all, o.Name)
-	}
-	return all
-}
-
-func toolsOf(d sdk.Description) []string {
-	var all []string
-	for _, t := range d.Tools {
-		all = append(all, strings.Join(t.AnyOf, "|"))
-	}
-	return all
-}
-
-// difference is "+new -old"; "" when there is none.
-func difference(old, now []string) string {
-	var parts []string
-	for _, n := range now {
-		if !slices.Contains(old, n) {
-			parts = append(parts, "+"+n)
-		}
-	}
-	for _, o := range old {
-		if !slices.Contains(now, o) {
-			parts = append(parts, "-"+o)
-		}
-	}
-	return strings.Join(parts, " ")
 }
 
 // older tells whether version a comes before b, as far as their numbers say.
