@@ -23,7 +23,7 @@ func TestAPluginThatIsNotRunEndsCreateWithTheReasonAndAHint(t *testing.T) {
 		{"chmod 777 " + pluginsDirectory, "can be written by others than its owner (mode 0777)", "keep them where only root can write"},
 		// An ELF file for IBM Z, which the lock vouches for.
 		{
-			`printf '\000\026' | dd of=` + file + ` bs=1 seek=18 conv=notrunc status=none
+			`printf '\026\000' | dd of=` + file + ` bs=1 seek=18 conv=notrunc status=none
 			sed -i "s/$(sha256sum </root/well | cut -d' ' -f1)/$(sha256sum <` + file + ` | cut -d' ' -f1)/" ` + lock,
 			"it is built for s390", "install a plugin that is built for this machine",
 		},

@@ -21,7 +21,7 @@ func OnTrial(path string, owner uint32) (DevPlugin, error) {
 	if !ok {
 		return DevPlugin{}, &RefusedError{
 			Path: path, Reason: "its name is not that of a plugin",
-			Hint: "call it " + sdk.BinaryPrefix + "NAME, in lower case",
+			Hint: "call it " + sdk.BinaryPrefix + "NAME, where NAME is " + sdk.PluginNames,
 		}
 	}
 	return DevPlugin{Name: name, Path: path, Owner: owner}, nil

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
 	"time"
@@ -20,12 +19,10 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
-var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
-
 // NameOf is the NAME of a file called nspawn-build-plugin-NAME.
 func NameOf(file string) (name string, ok bool) {
 	name, ok = strings.CutPrefix(file, sdk.BinaryPrefix)
-	return name, ok && nameForm.MatchString(name)
+	return name, ok && sdk.IsPluginName(name)
 }
 
 // FileOf is what the file of a plugin is called.

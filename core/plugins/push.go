@@ -20,6 +20,7 @@ import (
 
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
 	"github.com/nspawn-build/nspawn-build/core/registry"
+	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
 // Program is the program of a plugin for one architecture.
@@ -45,7 +46,7 @@ func (s *Store) Push(ctx context.Context, programs []Program, to string) (string
 	}
 	plugin, ok := pluginhost.NameOf(filepath.Base(programs[0].Path))
 	if !ok {
-		return "", unfit("a plugin is called after what it is: rename it to "+pluginhost.FileOf("NAME"), "file: %q is not the name of a plugin's file", programs[0].Path)
+		return "", unfit("a plugin is called after what it is: rename it to "+pluginhost.FileOf("NAME")+", where NAME is "+sdk.PluginNames, "file: %q is not the name of a plugin's file", programs[0].Path)
 	}
 	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, ArtifactType: artifactType}
 	var manifests []document

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
+	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
 // scheme is how the name of an artifact in a registry begins.
@@ -57,7 +58,7 @@ func (s *Store) fetch(ctx context.Context, src source) (*candidate, error) {
 func local(src source) (*candidate, error) {
 	plugin, ok := pluginhost.NameOf(filepath.Base(src.path))
 	if !ok {
-		return nil, unfit("a plugin is called after what it is: rename it to "+pluginhost.FileOf("NAME"), "source: %q is not the name of a plugin's file", src.path)
+		return nil, unfit("a plugin is called after what it is: rename it to "+pluginhost.FileOf("NAME")+", where NAME is "+sdk.PluginNames, "source: %q is not the name of a plugin's file", src.path)
 	}
 	content, err := readFile(src.path, MaxSize)
 	if err != nil {

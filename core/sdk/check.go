@@ -51,11 +51,19 @@ const (
 
 var (
 	digestForm  = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	nameForm    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+	pluginForm  = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+	distroForm  = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 	commandForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9+._-]{0,63}$`)
 	unitForm    = regexp.MustCompile(`^[A-Za-z0-9_:\\][A-Za-z0-9_:.\\@-]{0,240}\.(service|socket|target|timer|path|mount|automount|swap|slice|scope|device)$`)
 	hostForm    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*\.?$`)
 )
+
+// PluginNames says in words what IsPluginName takes.
+const PluginNames = "lower-case letters, digits and dashes, beginning with no dash, at most 63"
+
+// IsPluginName reports whether a plugin can be called so. It is part of the name
+// of its file, and of where it is kept.
+func IsPluginName(name string) bool { return pluginForm.MatchString(name) }
 
 // atMost is the rule that a list has no more than limit entries.
 func atMost(field string, count, limit int) error {
@@ -66,8 +74,8 @@ func atMost(field string, count, limit int) error {
 }
 
 func checkDescription(d Description) (Description, error) {
-	if !nameForm.MatchString(d.Name) {
-		return Description{}, broke(RuleDescribeName, "a plugin has a plain lower-case name", fmt.Sprintf("name is %q", d.Name))
+	if !IsPluginName(d.Name) {
+		return Description{}, broke(RuleDescribeName, "a plugin's name is "+PluginNames, fmt.Sprintf("name is %q", d.Name))
 	}
 	err := errors.Join(
 		atMost("distros", len(d.Distros), maxDistros),
@@ -82,7 +90,7 @@ func checkDescription(d Description) (Description, error) {
 	cleanAll(d.Features, 64)
 	seen := map[string]bool{}
 	for i, distro := range d.Distros {
-		if !nameForm.MatchString(distro.Name) {
+		if !distroForm.MatchString(distro.Name) {
 			return Description{}, broke(RuleDescribeDistros, "a distro has a plain lower-case name", fmt.Sprintf("distros[%d].name is %q", i, distro.Name))
 		}
 		if seen[distro.Name] {

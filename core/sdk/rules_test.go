@@ -145,6 +145,9 @@ func TestADescriptionThatMisleadsIsRefused(t *testing.T) {
 	for name, d := range map[string]*pb.DescribeResponse{
 		"no name":                {},
 		"a path for a name":      {Name: "../x"},
+		"a dot in its name":      {Name: "my.linux"}, // of a distro it is fine
+		"an underscore":          {Name: "my_linux"},
+		"64 characters":          {Name: strings.Repeat("x", 64)},
 		"a distro as an option":  {Name: "x", Distros: []*pb.Distro{{Name: "-x"}}},
 		"a distro in two lines":  {Name: "x", Distros: []*pb.Distro{{Name: "a\nb"}}},
 		"the same distro twice":  {Name: "x", Distros: []*pb.Distro{{Name: "a"}, {Name: "a"}}},
@@ -156,11 +159,11 @@ func TestADescriptionThatMisleadsIsRefused(t *testing.T) {
 		}
 	}
 	got, err := startRaw(t, &raw{describe: &pb.DescribeResponse{
-		Name: "x", Version: "1\x1b[2J", Distros: []*pb.Distro{{Name: "a", Title: "A\a"}},
+		Name: "x", Version: "1\x1b[2J", Distros: []*pb.Distro{{Name: "a_1.2", Title: "A\a"}},
 		Options: []*pb.Option{{Help: "h\x00"}}, Tools: []*pb.ToolNeed{{AnyOf: []string{"t\r"}}},
 	}}).Describe(t.Context())
 	expect(t, sdk.Description{
-		Name: "x", Version: "1", Distros: []sdk.Distro{{Name: "a", Title: "A"}},
+		Name: "x", Version: "1", Distros: []sdk.Distro{{Name: "a_1.2", Title: "A"}},
 		Options: []sdk.Option{{Help: "h"}}, Tools: []sdk.ToolNeed{{AnyOf: []string{"t "}}},
 	}, got, err)
 }

@@ -25,9 +25,9 @@ var describeRules = []Rule{
 	},
 	{
 		ID: sdk.RuleDescribeName, Group: GroupDescribe,
-		Says: "Its name is plain: lower-case letters, digits, dots, dashes and underscores, at most 64.",
-		Why:  "It becomes part of paths and of messages.",
-		Meet: "Name the plugin after the tool that it runs: pacstrap, zypper.",
+		Says: "Its name is " + sdk.PluginNames + ".",
+		Why:  "It becomes part of paths and of messages, and of the name of its file, which is not looked at where it has another form.",
+		Meet: "Name the plugin after the tool that it runs: pacstrap, zypper. The names of distros are another matter: those may have dots and underscores.",
 
 		check: host((*exam).describe),
 	},
@@ -49,7 +49,7 @@ var describeRules = []Rule{
 	},
 	{
 		ID: sdk.RuleDescribeDistros, Group: GroupDescribe,
-		Says: "It makes at least one distro; each has a plain name that occurs once, a title, releases, a default among them, and architectures as `uname -m` prints them.",
+		Says: "It makes at least one distro; each has a name of lower-case letters, digits, dots, dashes and underscores, at most 64, that occurs once, a title, releases, a default among them, and architectures as `uname -m` prints them.",
 		Why:  "That is all that a user gets to see before asking for a machine: `plugin list`, completion, and the default of --release.",
 		Meet: "Fill in every field of every distro; where there is one rolling release, give it a name.",
 
