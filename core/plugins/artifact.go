@@ -41,7 +41,7 @@ func (s *Store) pull(ctx context.Context, src source) (*candidate, error) {
 	defer p.end()
 	c, err := s.pulled(src, s.Registry.Guarded(within), p)
 	if err != nil {
-		return nil, explain(ctx, within, src, err)
+		return nil, explain(ctx, within, "fetching", src, err)
 	}
 	return c, nil
 }
@@ -52,7 +52,7 @@ func (s *Store) digestNow(ctx context.Context, src source) (string, error) {
 	defer p.end()
 	d, err := remote.Get(src.ref, s.Registry.Guarded(within)...)
 	if err != nil {
-		return "", explain(ctx, within, src, err)
+		return "", explain(ctx, within, "fetching", src, err)
 	}
 	return d.Digest.String(), nil
 }
@@ -186,9 +186,9 @@ func blob(from name.Repository, d v1.Descriptor, options []remote.Option, p *pat
 	return content, nil
 }
 
-// explain says in words of ours why an artifact was not fetched within a context
+// explain says in words of ours why an artifact was not fetched or pushed within a context
 // that may have ended before the whole did.
-func explain(ctx, within context.Context, src source, err error) error {
+func explain(ctx, within context.Context, doing string, src source, err error) error {
 	var own *Error
 	if errors.As(err, &own) {
 		return err
@@ -197,11 +197,11 @@ func explain(ctx, within context.Context, src source, err error) error {
 		return context.Cause(ctx)
 	}
 	if cause := context.Cause(within); cause != nil {
-		return &Error{Kind: Unreachable, Problem: "fetching " + src.text, Advice: "try again", Err: cause}
+		return &Error{Kind: Unreachable, Problem: doing + " " + src.text, Advice: "try again", Err: cause}
 	}
 	var refused *registry.RefusedError
 	if errors.As(err, &refused) {
-		return &Error{Kind: Unfit, Problem: "fetching " + src.text, Advice: "the registry is not to be trusted as it is; --registry-insecure allows one without TLS", Err: refused}
+		return &Error{Kind: Unfit, Problem: doing + " " + src.text, Advice: "the registry is not to be trusted as it is; --registry-insecure allows one without TLS", Err: refused}
 	}
 	var answer *transport.Error
 	if errors.As(err, &answer) {
@@ -212,9 +212,9 @@ func explain(ctx, within context.Context, src source, err error) error {
 		case http.StatusUnauthorized, http.StatusForbidden:
 			hint = "log in to the registry: docker login, or podman login --authfile ~/.docker/config.json"
 		}
-		return &Error{Kind: Unreachable, Problem: "fetching " + src.text, Advice: hint, Err: errors.New(sdk.Clean(answer.Error(), 256))}
+		return &Error{Kind: Unreachable, Problem: doing + " " + src.text, Advice: hint, Err: errors.New(sdk.Clean(answer.Error(), 256))}
 	}
-	return &Error{Kind: Unreachable, Problem: "fetching " + src.text, Advice: "is the registry reached, and is it well?", Err: errors.New(sdk.Clean(err.Error(), 512))}
+	return &Error{Kind: Unreachable, Problem: doing + " " + src.text, Advice: "is the registry reached, and is it well?", Err: errors.New(sdk.Clean(err.Error(), 512))}
 }
 
 // patience ends a fetch when nothing has come for a while, or when all of it

@@ -75,7 +75,7 @@ func (s *Store) Push(ctx context.Context, programs []Program, to string) (string
 	}
 	digest, err := upload(ctx, s.Registry, tag, blobs, manifests, document{raw, types.OCIImageIndex})
 	if err != nil {
-		return "", explain(ctx, ctx, src, err)
+		return "", explain(ctx, ctx, "pushing", src, err)
 	}
 	return scheme + tag.Digest(digest).String(), nil
 }

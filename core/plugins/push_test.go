@@ -22,7 +22,7 @@ func TestWhatIsPushedSaysWhatItIs(t *testing.T) {
 		"nothing":                       {nil, ":1", "nothing to push"},
 		"no tag":                        {[]Program{{Arch: "amd64", Path: script}}, "", "is not the name"},
 		"a digest in place of a tag":    {[]Program{{Arch: "amd64", Path: script}}, "@sha256:" + strings.Repeat("0", 64), "is not a tag"},
-		"a registry that is not there":  {[]Program{{Arch: "amd64", Path: script}}, "!", "fetching"},
+		"a registry that is not there":  {[]Program{{Arch: "amd64", Path: script}}, "!", "pushing oci://127.0.0.1:1/x:1"},
 		"a script for several, as said": {[]Program{{Arch: "amd64", Path: script}, {Arch: "arm64", Path: script}}, ":1", ""},
 	} {
 		t.Run(what, func(t *testing.T) {
