@@ -59,7 +59,17 @@ func TestTheTutorialIsTrue(t *testing.T) {
 	if strings.Contains(r.Stdout, "skipped  boot-booted") && !strings.Contains(r.Stdout, "ok       boot-booted") {
 		t.Errorf("nothing was booted: %s", r)
 	}
-	h.MustRun(t, "rm", "-r", "/home/dev/nspawn-build-plugin-my-linux", "/home/dev/tutorial", "/srv/my-linux")
+	// What the plugin's own page says holds as well.
+	h.MustRun(t, "rm", "-r", "/srv/my-linux")
+	readme := "set -eux\ncd ~/nspawn-build-plugin-my-linux\n"
+	for _, block := range commands.FindAllStringSubmatch(h.ReadFile(t, "/home/dev/nspawn-build-plugin-my-linux/README.md"), -1) {
+		readme += block[1]
+	}
+	h.WriteFile(t, "/home/dev/readme", readme+"sudo nspawn-build destroy --yes box\nsudo nspawn-build plugin remove my-linux\n", "0644")
+	r = h.RunCommand(t, testhost.Command{Args: append(asDev, "exec bash ~/readme"), Timeout: 20 * time.Minute})
+	want(t, exitDone, r)
+	says(t, r, "sudo nspawn-build image --distro debian", "my-linux is removed")
+	h.MustRun(t, "rm", "-r", "/home/dev/nspawn-build-plugin-my-linux", "/home/dev/tutorial", "/home/dev/readme", "/srv/my-linux")
 	nothingLeft(t, h, before)
 }
 

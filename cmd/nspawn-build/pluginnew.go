@@ -51,9 +51,17 @@ func (a *app) pluginNew(ctx *cli.Context) error {
 		Directory string   `json:"directory"`
 		Files     []string `json:"files"`
 	}{dir, files}
+	if p.Unpinned() {
+		a.log.Warnf("%s/go.mod says no version of the SDK to build with: this nspawn-build is %s, which is no release", dir, version)
+		a.log.Warn(hintMark + "once there is a release: go get github.com/nspawn-build/nspawn-build@latest; until then begin again with --sdk and a clone of its repository")
+	}
 	return a.result(ctx, result, func() {
 		a.printf("%s is made: a plugin that unpacks a root file system\n", dir)
-		a.printf("  build it   cd %s && go mod tidy && make build\n", dir)
+		first := ""
+		if p.Unpinned() {
+			first = "go get github.com/nspawn-build/nspawn-build@latest && "
+		}
+		a.printf("  build it   cd %s && %sgo mod tidy && make build\n", dir, first)
 		a.printf("  try it     make check\n")
 		a.printf("  go on      README.md says what to change\n")
 	})

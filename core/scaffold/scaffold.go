@@ -77,7 +77,7 @@ func (p *Plugin) check() error {
 	if err := module.CheckImportPath(p.Module); err != nil {
 		return &FieldError{"module", p.Module, "is not the path of a Go module", "use the address of the repository, such as github.com/you/" + p.Binary()}
 	}
-	if !semver.IsValid(p.SDK) || semver.Prerelease(p.SDK) != "" || semver.Build(p.SDK) != "" {
+	if !released(p.SDK) {
 		p.SDK = ""
 	}
 	if p.Source == "" {
@@ -94,6 +94,15 @@ func (p *Plugin) check() error {
 		return &FieldError{"sdk", p.Source, "is not the source of nspawn-build", "name a clone of its repository"}
 	}
 	return nil
+}
+
+// Unpinned reports whether go.mod says no version of the SDK, and where it is
+// neither. It does not build before somebody has said which.
+func (p *Plugin) Unpinned() bool { return p.Source == "" && !released(p.SDK) }
+
+// released reports whether a version is one that can be required.
+func released(v string) bool {
+	return semver.IsValid(v) && semver.Prerelease(v) == "" && semver.Build(v) == ""
 }
 
 const sdkModule = "github.com/nspawn-build/nspawn-build"

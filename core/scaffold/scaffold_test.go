@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/goccy/go-yaml"
 )
 
 // source is this repository.
@@ -96,7 +98,54 @@ func TestANewRepositoryBuilds(t *testing.T) {
 		}
 	}
 	out, err := exec.Command(filepath.Join(dir, "plugin"), "describe").Output()
+	buildsInCI(t, dir)
 	if err != nil || !slices.Contains(strings.Fields(string(out)), `"my-linux",`) {
 		t.Errorf("describe: %v\n%s", err, out)
+	}
+}
+
+// buildsInCI runs what CI does up to the build, with what it has checked out, and
+// without the clone that is on this host only.
+func buildsInCI(t *testing.T, dir string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, ".github/workflows/ci.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ci struct {
+		Jobs struct {
+			Check struct {
+				Steps []struct {
+					Run  string
+					With struct{ Repository, Path string }
+				}
+			}
+		}
+	}
+	if err := yaml.Unmarshal(text, &ci); err != nil {
+		t.Fatal(err)
+	}
+	built := false
+	for _, step := range ci.Jobs.Check.Steps {
+		if step.With.Repository == "nspawn-build/nspawn-build" {
+			clone, err := filepath.Abs(source)
+			at := filepath.Join(dir, step.With.Path)
+			if err := errors.Join(err, os.MkdirAll(filepath.Dir(at), 0o755), os.Symlink(clone, at)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if built || step.Run == "" || strings.Contains(step.Run, " install ") {
+			continue
+		}
+		c := exec.Command("sh", "-ec", step.Run)
+		c.Dir = dir
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", step.Run, err, out)
+		}
+		built = step.Run == "make build"
+	}
+	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	if !built || err != nil || !strings.Contains(string(mod), "nspawn-build => ./build/nspawn-build\n") {
+		t.Errorf("CI has built %v, with\n%s%v", built, mod, err)
 	}
 }
