@@ -325,6 +325,18 @@ class Protocol(unittest.TestCase):
                 self.call(self.channel(key, chain), "Describe", self.of["DescribeRequest"]())
             self.assertEqual(refused.exception.code(), self.grpc.StatusCode.UNAVAILABLE)
 
+    def test_what_cannot_be_planned_says_why(self):
+        channel = self.channel(self.key, self.pem)
+        asked = self.of["Request"](distro="tarball", mirrors=["file:///a.tar"], options={"sha256": "0" * 64}, packages=["git"])
+        for name in ("Plan", "State"):
+            with self.subTest(name), self.assertRaises(self.grpc.RpcError) as refused:
+                self.call(channel, name, self.of[name + "Request"](request=asked))
+            status = dict(refused.exception.trailing_metadata())["grpc-status-details-bin"]
+            start = status.index(b"type.googleapis.com/nspawnbuild.bootstrap.v1.Failed") + len("type.googleapis.com/nspawnbuild.bootstrap.v1.Failed")
+            failed = self.of["Failed"].FromString(status[start + 2:])  # the tag and the length of Any.value
+            self.assertEqual((failed.code, failed.hint), (tarball.INVALID_REQUEST, "leave --package out"))
+            self.assertEqual((refused.exception.code(), refused.exception.details()), (self.grpc.StatusCode.UNKNOWN, failed.message))
+
     def test_a_canceled_job_ends_with_the_one_event(self):
         channel = self.channel(self.key, self.pem)
         big = self.directory / "big"
