@@ -360,7 +360,8 @@ func (*DescribeRequest) Descriptor() ([]byte, []int) {
 
 type DescribeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The plugin's name: the part after "nspawn-build-plugin-" of its binary.
+	// The plugin's name: the part after "nspawn-build-plugin-" of its binary. Lower-case
+	// letters, digits and dashes, beginning with no dash, at most 63.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The plugin's own version, in semantic versioning.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
@@ -1773,12 +1774,15 @@ func (x *Package) GetSha256() string {
 	return ""
 }
 
-// Failed ends a job that did not make the tree.
+// Failed ends a job that did not make the tree. In the details of a status it says
+// why another call was not answered.
 type Failed struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Code    FailureCode            `protobuf:"varint,1,opt,name=code,proto3,enum=nspawnbuild.bootstrap.v1.FailureCode" json:"code,omitempty"`
-	Message string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	Hint    string                 `protobuf:"bytes,3,opt,name=hint,proto3" json:"hint,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Code  FailureCode            `protobuf:"varint,1,opt,name=code,proto3,enum=nspawnbuild.bootstrap.v1.FailureCode" json:"code,omitempty"`
+	// What went wrong, in a line.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// What the user can do about it.
+	Hint string `protobuf:"bytes,3,opt,name=hint,proto3" json:"hint,omitempty"`
 	// The last lines of the tool's output.
 	Tail          []string `protobuf:"bytes,4,rep,name=tail,proto3" json:"tail,omitempty"`
 	unknownFields protoimpl.UnknownFields

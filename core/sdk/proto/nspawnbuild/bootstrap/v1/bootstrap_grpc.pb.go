@@ -41,22 +41,30 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // BootstrapService is what every distro plugin serves.
+//
+// A call other than Bootstrap that cannot be answered ends with a status that is
+// not OK and has one Failed among its details (google.rpc.Status, which gRPC sends
+// as the trailer grpc-status-details-bin): so a mirror that is down, or a host that
+// lacks something, has its code and its hint. A status without one is a fault of the
+// plugin's.
 type BootstrapServiceClient interface {
 	// Describe says what the plugin is and what it can make. It must not depend
 	// on the network and must answer without touching anything.
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
 	// Validate checks a request without touching anything. An error diagnostic
-	// means that Bootstrap would fail.
+	// means that Bootstrap would fail. What is wrong with a request is always a
+	// diagnostic and never a status.
 	Validate(ctx context.Context, in *ValidateRequest, opts ...grpc.CallOption) (*ValidateResponse, error)
 	// Plan says what Bootstrap would run and install, without touching anything.
+	// Of a request that Validate refuses it fails.
 	Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error)
 	// State says what a tree made now would be made of, without touching
 	// anything, so that the host knows whether one that it kept is the same.
-	// It may ask the mirrors. Since 1.1; a plugin that has the feature "state"
+	// It may ask the mirrors, and fails where they do not answer. Since 1.1; a plugin that has the feature "state"
 	// implements it.
 	State(ctx context.Context, in *StateRequest, opts ...grpc.CallOption) (*StateResponse, error)
 	// Bootstrap fills Request.target. The stream carries events and ends with
-	// exactly one finished or failed event.
+	// exactly one finished or failed event, and then with status OK.
 	Bootstrap(ctx context.Context, in *BootstrapRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BootstrapResponse], error)
 	// Cancel asks the running job to stop. The plugin ends its tools, and the
 	// Bootstrap stream still ends with a failed event of code CANCELED.
@@ -145,22 +153,30 @@ func (c *bootstrapServiceClient) Cancel(ctx context.Context, in *CancelRequest, 
 // for forward compatibility.
 //
 // BootstrapService is what every distro plugin serves.
+//
+// A call other than Bootstrap that cannot be answered ends with a status that is
+// not OK and has one Failed among its details (google.rpc.Status, which gRPC sends
+// as the trailer grpc-status-details-bin): so a mirror that is down, or a host that
+// lacks something, has its code and its hint. A status without one is a fault of the
+// plugin's.
 type BootstrapServiceServer interface {
 	// Describe says what the plugin is and what it can make. It must not depend
 	// on the network and must answer without touching anything.
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
 	// Validate checks a request without touching anything. An error diagnostic
-	// means that Bootstrap would fail.
+	// means that Bootstrap would fail. What is wrong with a request is always a
+	// diagnostic and never a status.
 	Validate(context.Context, *ValidateRequest) (*ValidateResponse, error)
 	// Plan says what Bootstrap would run and install, without touching anything.
+	// Of a request that Validate refuses it fails.
 	Plan(context.Context, *PlanRequest) (*PlanResponse, error)
 	// State says what a tree made now would be made of, without touching
 	// anything, so that the host knows whether one that it kept is the same.
-	// It may ask the mirrors. Since 1.1; a plugin that has the feature "state"
+	// It may ask the mirrors, and fails where they do not answer. Since 1.1; a plugin that has the feature "state"
 	// implements it.
 	State(context.Context, *StateRequest) (*StateResponse, error)
 	// Bootstrap fills Request.target. The stream carries events and ends with
-	// exactly one finished or failed event.
+	// exactly one finished or failed event, and then with status OK.
 	Bootstrap(*BootstrapRequest, grpc.ServerStreamingServer[BootstrapResponse]) error
 	// Cancel asks the running job to stop. The plugin ends its tools, and the
 	// Bootstrap stream still ends with a failed event of code CANCELED.
