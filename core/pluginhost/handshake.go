@@ -2,6 +2,8 @@ package pluginhost
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -71,6 +73,13 @@ func (h handshake) check(line string) (address string, err error) {
 	}
 	if len(fields) < 6 || len(fields[5]) < 50 {
 		return broken(sdk.RuleHandshakeTLS, "it does not use the TLS that it was offered (PLUGIN_CLIENT_CERT)")
+	}
+	der, err := base64.RawStdEncoding.DecodeString(fields[5])
+	if err == nil {
+		_, err = x509.ParseCertificate(der)
+	}
+	if err != nil {
+		return broken(sdk.RuleHandshakeTLS, "its certificate is no DER in base64 without padding: %v", err)
 	}
 	return address, nil
 }

@@ -1,11 +1,18 @@
 package pluginhost
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -13,7 +20,19 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
-var certificate = strings.Repeat("A", 100)
+// certificate is one as the handshake has it.
+var certificate = func() string {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return base64.RawStdEncoding.EncodeToString(der)
+}()
 
 func TestOnlyAWholeHandshakeIsAccepted(t *testing.T) {
 	h := handshake{plugin: "x", dir: "/run/nb/d"}
@@ -23,6 +42,8 @@ func TestOnlyAWholeHandshakeIsAccepted(t *testing.T) {
 		"1|1|unix|/run/nb/d/s|grpc|" + certificate + "\r\n":     "/run/nb/d/s",
 		"1|1|unix|/run/nb/d/s|grpc|" + certificate:              "", // cut off
 		"1|1|unix|/run/nb/d/s|grpc\n":                           "",
+		"1|1|unix|/run/nb/d/s|grpc|" + certificate + "==\n":     "",
+		"1|1|unix|/run/nb/d/s|grpc|" + certificate[:96] + "\n":  "",
 		"1|1|unix|/run/nb/d/s|netrpc|" + certificate + "\n":     "",
 		"1|1|unix|/run/nb/d|grpc|" + certificate + "\n":         "",
 		"1|1|unix|/run/nb/d/|grpc|" + certificate + "\n":        "",

@@ -130,7 +130,7 @@ var modes = map[string]func(mode string){
 var shared = []string{
 	"panic-early", "exit-early", "hang-early", "stop-early", "garbage", "long-line", "foreign-socket", "dotdot-socket",
 	"link-socket", "tcp-socket", "plain", "version-two", "hang-socket", "no-end", "two-ends", "late",
-	"raises-describe", "raises-validate", "raises-bootstrap", "no-service",
+	"nameless-cert", "raises-describe", "raises-validate", "raises-bootstrap", "no-service",
 }
 
 func modeNames() []string { return append(slices.Sorted(maps.Keys(modes)), shared...) }

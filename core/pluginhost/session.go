@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -271,11 +272,27 @@ func (s *Session) explain(ctx context.Context, err error) error {
 		}
 		return ctx.Err()
 	}
+	if unconnected := s.unconnected(err); unconnected != nil {
+		s.process.kill()
+		return unconnected
+	}
 	if errors.Is(err, ErrProtocol) {
 		s.process.kill()
 		return broken
 	}
 	return fmt.Errorf("the %s plugin: %s", s.process.name, statusText(err))
+}
+
+// unconnected is the rule that a plugin breaks which lives and listens, and with
+// which there is no connection: nil for one that has answered something.
+func (s *Session) unconnected(err error) error {
+	text := statusText(err)
+	if status.Code(err) != codes.Unavailable || !strings.Contains(text, "connection error: ") { // as gRPC for Go says
+		return nil
+	}
+	return fmt.Errorf("the %s plugin: %w", s.process.name, &sdk.ProtocolError{
+		ID: sdk.RuleHandshakeTLS, Rule: "a plugin takes the mutual TLS that it is offered, and shows the certificate of its handshake", Detail: text,
+	})
 }
 
 // ending waits a little for the process to end, or for the context to be done,

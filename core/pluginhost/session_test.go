@@ -83,6 +83,7 @@ func TestAPluginThatCannotStartSaysWhy(t *testing.T) {
 		"plain":           {ErrProtocol, "it does not use the TLS that it was offered"},
 		"version-two":     {nil, "speaks version 2 of the protocol, and this nspawn-build speaks version 1"},
 		"liar":            {ErrProtocol, "calls itself somebody-else"},
+		"nameless-cert":   {ErrProtocol, "the nameless-cert plugin: the plugin breaks the protocol (a plugin takes the mutual TLS"},
 		"raises-describe": {ErrProtocol, "the raises-describe plugin: the plugin breaks the protocol (a call that fails carries a Failed that says why): Describe ended with Unknown: KeyError: 'release'"},
 		"no-service":      {ErrProtocol, "Describe ended with Unimplemented"},
 	} {

@@ -4,15 +4,20 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"fmt"
 	"math/big"
+	"net"
 	"os"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
@@ -70,6 +75,11 @@ var handshakes = []Mode{
 		early: func() { fmt.Println("1|1|unix|" + socketDir() + "/s|grpc"); hang() },
 	},
 	{
+		// It is called nothing that a host could connect to.
+		Name: "nameless-cert", Breaks: []string{sdk.RuleHandshakeTLS}, Exit: exitBootstrap, Says: "certificate",
+		early: serveNameless,
+	},
+	{
 		// What does not belong together is a matter of the host's.
 		Name: "version-two", Breaks: []string{sdk.RuleHandshakeVersion}, Exit: exitHost, Says: "speaks version 2 of the protocol",
 		early: func() { printHandshake("1|2|unix|" + socketDir() + "/s|grpc|"); hang() },
@@ -104,6 +114,29 @@ func printHandshake(line string) {
 		panic(err)
 	}
 	fmt.Println(line + base64.RawStdEncoding.EncodeToString(certificate))
+}
+
+// serveNameless serves with a certificate that is for no name.
+func serveNameless() {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, NotAfter: time.Now().Add(time.Hour)}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	path := socketDir() + "/s"
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("1|1|unix|" + path + "|grpc|" + base64.RawStdEncoding.EncodeToString(certificate))
+	_ = grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{certificate}, PrivateKey: key}},
+		ClientAuth:   tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12,
+	}))).Serve(listener)
 }
 
 // hangAfterHandshake listens and never answers.

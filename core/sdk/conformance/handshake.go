@@ -64,7 +64,7 @@ var handshakeRules = []Rule{
 		ID: sdk.RuleHandshakeTLS, Group: GroupHandshake,
 		Says: "The plugin takes the mutual TLS that it is offered.",
 		Why:  "It keeps everybody else on the host from speaking to a program that runs as root.",
-		Meet: "Read the host's certificate from PLUGIN_CLIENT_CERT, demand it of clients, and give one of the plugin's own as the sixth field of the handshake, in base64 without padding. go-plugin does it by itself.",
+		Meet: "Read the host's certificate from PLUGIN_CLIENT_CERT, demand it of clients, and give one of the plugin's own as the sixth field of the handshake, in base64 without padding: self-signed, for DNS:localhost. go-plugin does it by itself; docs/protocol.md says what the certificates are like.",
 
 		check: shaken,
 	},
