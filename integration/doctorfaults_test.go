@@ -5,6 +5,8 @@ package integration
 const (
 	tree  = "/root/containers/box"
 	fixIt = "nspawn-build doctor --fix box"
+	// laterDropIn is somebody else's, and comes after ours.
+	laterDropIn = "/etc/systemd/system/systemd-nspawn@box.service.d/90-mine.conf"
 )
 
 // The machine that the faults are tried on, by the systemd driver.
@@ -55,8 +57,19 @@ var faults = []fault{
 		id: "machine.limits", about: "box", says: "50-nspawn-build.conf", exit: exitBoot, fix: fixIt,
 	},
 	{
-		name: "limits changed behind our back", inject: "systemctl set-property systemd-nspawn@box.service TasksMax=7000",
-		id: "machine.limits", about: "box", says: "TasksMax is 7000 instead of 2000", exit: exitBoot, fix: "rm -r /etc/systemd/system.control/systemd-nspawn@box.service.d",
+		name: "limits changed behind our back, beside what is none", inject: "systemctl set-property systemd-nspawn@box.service TasksMax=7000 CPUWeight=77",
+		id: "machine.limits", about: "box", says: "limits.tasks-max: the service manager has 7000", exit: exitBoot, fix: fixIt,
+		tidy: "test $(systemctl show --value --property CPUWeight systemd-nspawn@box.service) = 77 && systemctl daemon-reload && test -e " + controlForGood + "/50-CPUWeight.conf && rm -r " + controlForGood + " && systemctl daemon-reload",
+	},
+	{
+		name: "limits that a later file says otherwise", inject: "printf '[Service]\\nMemoryMax=1G\\nCPUWeight=50\\n' >" + laterDropIn + " && systemctl daemon-reload && if nspawn-build doctor --fix box | grep mended; then exit 1; fi",
+		id: "machine.limits", about: "box", says: "limits.memory-max: is 1G by " + laterDropIn, exit: exitBoot, fix: "' " + laterDropIn + " && systemctl daemon-reload",
+		tidy: "grep -qx CPUWeight=50 " + laterDropIn + " && rm " + laterDropIn + " && systemctl daemon-reload",
+	},
+	{
+		name: "a limit that was not asked for here", inject: "systemctl set-property --runtime systemd-nspawn@box.service MemoryHigh=256M",
+		id: "machine.limits", about: "box", says: "limits.memory-high: is 256M by " + controlForNow + "/50-MemoryHigh.conf", exit: exitDone, fix: "rm " + controlForNow + "/50-MemoryHigh.conf",
+		tidy: "rmdir " + controlForNow + " /run/systemd/system.control",
 	},
 	{
 		name: "orphan state",

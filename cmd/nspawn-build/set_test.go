@@ -25,7 +25,7 @@ func TestALimitIsShownAsItWasAndIs(t *testing.T) {
 func TestOnlyALimitThatWasGivenIsMissed(t *testing.T) {
 	out := machines.Limited{After: machines.Bounded{
 		Unenforced: []string{"limits.memory-max: no controller", "limits.tasks-max: no controller"},
-		Bounds:     driver.Bounds{Outranked: []string{"limits.memory-max: is 1G by FILE", "limits.cpu-quota: is 70% by FILE"}},
+		Bounds:     driver.Bounds{Outranked: []driver.Outranked{{Limit: "memory-max", Value: "1G", File: "FILE"}, {Limit: "cpu-quota", Value: "70%", File: "FILE"}}},
 	}}
 	out.After.Limits = spec.Limits{MemoryMax: 1 << 29, TasksMax: 100}
 	changes := changesOf(out, map[string]string{"memory-max": "512M", "cpu-quota": ""})

@@ -4,100 +4,80 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"os"
-	"path/filepath"
 	"strings"
 
-	"github.com/nspawn-build/nspawn-build/core/driver/systemd"
-	"github.com/nspawn-build/nspawn-build/core/host"
-	"github.com/nspawn-build/nspawn-build/core/spec"
+	"github.com/nspawn-build/nspawn-build/core/driver"
 )
 
-// controlDirs are where systemctl set-property writes, which goes before our
-// drop-in.
-var controlDirs = []string{"/etc/systemd/system.control", "/run/systemd/system.control"}
-
-// limits compares the limits on record with those that the service manager
-// has.
+// limits says which limits this host cannot keep, and about which a file of
+// somebody else has the last word. Those that would hold if they were applied
+// again are found with the files that are ours.
 func (p *patient) limits(ctx context.Context) []Finding {
 	const id = "machine.limits"
+	b, err := p.House.Bounds(ctx, p.m)
 	var found []Finding
-	for _, reason := range p.House.Unenforced(p.m) {
+	for _, reason := range b.Unenforced {
 		found = append(found, warning(id, "not enforced on this host: "+reason, "the machine may use more than it was meant to", ""))
 	}
-	if p.m.Driver != spec.DriverSystemd || p.bus == nil || p.m.Spec.Limits == (spec.Limits{}) {
-		return found
-	}
-	wrong, err := p.differing(ctx)
 	if err != nil {
 		return append(found, untold(id, err))
 	}
-	if len(wrong) == 0 {
-		return append(found, ok(id, "the service manager has its limits"))
+	found = append(found, p.overruled(b.Outranked)...)
+	if len(b.NotHeld()) == 0 {
+		found = append(found, ok(id, "its limits are those that were asked for"))
 	}
-	f := broken(Boot, id, "the service manager has other limits: "+strings.Join(wrong, ", "), "the machine is not bounded as it was asked for", "")
-	for _, dir := range controlDirs {
-		path := filepath.Join(dir, systemd.Unit(p.m.Name)+".d")
-		if _, err := os.Stat(path); err == nil { // somebody asked for that by systemctl
-			f.Fix = "rm -r " + quote(path) + " && systemctl daemon-reload"
-			return append(found, f)
-		}
-	}
-	return append(found, f.fixable(func(ctx context.Context) error {
-		return errors.Join(p.restore(ctx), reloadUnits(ctx))
-	}))
+	return found
 }
 
-func reloadUnits(ctx context.Context) (err error) {
-	bus, err := host.Connect(ctx)
-	if err != nil {
+// overruled names each file that has the last word about limits, and gives the
+// command that takes that word from it, and no other.
+func (p *patient) overruled(all []driver.Outranked) []Finding {
+	const id = "machine.limits"
+	var files []string
+	of := map[string][]driver.Outranked{}
+	for _, o := range all {
+		if of[o.File] == nil {
+			files = append(files, o.File)
+		}
+		of[o.File] = append(of[o.File], o)
+	}
+	var found []Finding
+	for _, file := range files {
+		var what, directives []string
+		f := warning(id, "", "it was not asked for here; remove it if it is not wanted", "")
+		for _, o := range of[file] {
+			what = append(what, o.String())
+			directives = append(directives, o.Directives...)
+			if o.Wanted {
+				f = broken(Boot, id, "", "that file comes after ours: the machine is not bounded as it was asked for", "")
+			}
+		}
+		f.What = strings.Join(what, ", ")
+		f.Fix = silence(file, directives) + " && systemctl daemon-reload && nspawn-build doctor --fix " + p.m.Name
+		found = append(found, f)
+	}
+	return found
+}
+
+// silence is the command that puts directives of a unit's file out of force.
+// A file of `systemctl set-property` holds one and nothing else; in another the
+// lines stay, as comments, with all that is beside them.
+func silence(file string, directives []string) string {
+	if strings.Contains(file, "/system.control/") {
+		return "rm " + quote(file)
+	}
+	return "sed -i -E " + quote(fmt.Sprintf("s/^[[:space:]]*(%s)[[:space:]]*=/#&/", strings.Join(directives, "|"))) + " " + quote(file)
+}
+
+// rebound has the limits applied again, and takes none for mended that does not
+// hold then.
+func (p *patient) rebound(ctx context.Context) error {
+	if err := p.restore(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, bus.Close()) }()
-	return bus.ReloadUnits(ctx)
-}
-
-// differing names the properties that are not what was asked for.
-func (p *patient) differing(ctx context.Context) ([]string, error) {
-	l := p.m.Spec.Limits
-	var wrong []string
-	for _, c := range []struct {
-		property string
-		want     uint64
-	}{
-		{"CPUQuotaPerSecUSec", quotaMicroseconds(l.CPUQuota)},
-		{"MemoryMax", l.MemoryMax},
-		{"MemoryHigh", l.MemoryHigh},
-		{"IOWeight", l.IOWeight},
-		{"TasksMax", l.TasksMax},
-	} {
-		if c.want == 0 {
-			continue
-		}
-		v, err := p.bus.UnitProperty(ctx, systemd.Unit(p.m.Name), "Service", c.property)
-		if err != nil {
-			return nil, err
-		}
-		if have, ok := v.(uint64); ok && have != c.want {
-			wrong = append(wrong, fmt.Sprintf("%s is %s instead of %s", c.property, number(have), number(c.want)))
-		}
+	b, err := p.House.Bounds(ctx, p.m)
+	if err == nil && len(b.Pending) > 0 {
+		err = errors.New("after it was done again: " + strings.Join(b.Pending, ", "))
 	}
-	return wrong, nil
-}
-
-// quotaMicroseconds is how the service manager counts a share of a CPU.
-func quotaMicroseconds(percent uint64) uint64 {
-	const second = 1_000_000
-	if percent == spec.Infinity || percent > math.MaxUint64/second {
-		return spec.Infinity
-	}
-	return percent * second / 100
-}
-
-func number(v uint64) string {
-	if v == spec.Infinity {
-		return "infinity"
-	}
-	return fmt.Sprint(v)
+	return err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/driver"
 	"github.com/nspawn-build/nspawn-build/core/hostfile"
 	"github.com/nspawn-build/nspawn-build/core/machines"
+	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
 	"github.com/nspawn-build/nspawn-build/core/spec"
 	"github.com/nspawn-build/nspawn-build/core/stages"
@@ -168,7 +169,7 @@ func (p *patient) files(ctx context.Context) []Finding {
 			continue
 		}
 		for _, c := range d.Changes {
-			found = append(found, p.drifted(d.Stage, c.Subject))
+			found = append(found, p.drifted(d.Stage, c))
 		}
 	}
 	return found
@@ -191,16 +192,21 @@ func (p *patient) hindrance(d machines.Drift) Finding {
 	return broken(Boot, "machine.tree", oneLine(d.Err), "nothing of it is touched", "")
 }
 
-// drifted is a file of ours that is missing or was changed.
-func (p *patient) drifted(stage, path string) Finding {
-	id, area, why := "machine.files", Reach, ""
+// drifted is a file of ours that is missing or was changed, or a limit that
+// does not hold.
+func (p *patient) drifted(stage string, c pipeline.Change) Finding {
+	id, area, why, repair := "machine.files", Reach, "", p.restore
+	path := c.Subject
 	what := path + " is missing or was changed"
 	switch {
 	case path == "/etc/ssh/ssh_host_ed25519_key":
 		id, why = "machine.host-key", "ssh refuses a machine that shows another key than the one on record; the one that is there is kept beside a new one"
 		what = "the host key in its tree is not the one that was made for it"
 	case stage == stages.NameLimits:
-		id, area, why = "machine.limits", Boot, "what the machine may use is not bounded as it was asked for"
+		id, area, why, repair = "machine.limits", Boot, "what the machine may use is not bounded as it was asked for", p.rebound
+		if c.Detail != "" { // which limit it is, and what bounds instead
+			what = c.Detail
+		}
 	case stage == stages.NameSettings && strings.HasPrefix(path, "/var/lib/machines/"):
 		id, area, why = "machine.image-link", Boot, "machinectl and systemd-nspawn do not find the tree"
 		what = path + " does not lead to its tree"
@@ -211,5 +217,5 @@ func (p *patient) drifted(stage, path string) Finding {
 	case stage == stages.NameServices:
 		why = "sshd or the network of the machine does not start, or not as it was set up"
 	}
-	return broken(area, id, what, why, "").fixable(p.restore)
+	return broken(area, id, what, why, "").fixable(repair)
 }

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/nspawn-build/nspawn-build/core/spec"
 )
@@ -18,8 +19,31 @@ type Bounds struct {
 	// applied again, each with what is the case.
 	Pending []string
 	// Outranked are limits about which something else has the last word that
-	// is not ours to change, each with what that is.
-	Outranked []string
+	// is not ours to change.
+	Outranked []Outranked
+}
+
+// Outranked is a limit about which a file of somebody else has the last word.
+type Outranked struct {
+	Limit      string   // the name of its flag
+	Value      string   // that it has by the file
+	File       string   // the only one that need be changed
+	Directives []string // that the file may say it by
+	Wanted     bool     // that it is one of the machine's limits at all
+}
+
+// String says what is the case.
+func (o Outranked) String() string {
+	return fmt.Sprintf("limits.%s: is %s by %s", o.Limit, o.Value, o.File)
+}
+
+// NotHeld are all of the limits that do not hold, each with what is the case.
+func (b Bounds) NotHeld() []string {
+	var all []string
+	for _, o := range b.Outranked {
+		all = append(all, o.String())
+	}
+	return append(all, b.Pending...)
 }
 
 // Limiter bounds machines that run.

@@ -83,12 +83,3 @@ func (h *House) Lacking(d sdk.Description, distro string) (missing []string, com
 	}
 	return missing, command
 }
-
-// Unenforced names the limits of a machine that this host cannot keep.
-func (h *House) Unenforced(m store.Machine) []string {
-	d, err := h.driverOf(m.Driver)
-	if err != nil {
-		return nil
-	}
-	return d.Unenforced(bootMachine(m))
-}

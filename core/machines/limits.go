@@ -24,7 +24,7 @@ type Bounded struct {
 
 // NotHeld are all of the limits that do not hold, each with the reason.
 func (b Bounded) NotHeld() []string {
-	return slices.Concat(b.Unenforced, b.Outranked, b.Pending)
+	return slices.Concat(b.Unenforced, b.Bounds.NotHeld())
 }
 
 // Bounds says what bounds a machine now.
@@ -52,8 +52,8 @@ func (h *House) warnOfLimits(ctx context.Context, m store.Machine) {
 	for _, reason := range b.Unenforced {
 		warn("not enforced on this host: "+reason, "")
 	}
-	for _, reason := range b.Outranked {
-		warn("set by something else: "+reason, "remove that file and run systemctl daemon-reload, if it is not wanted")
+	for _, o := range b.Outranked {
+		warn("set by something else: "+o.String(), "remove that file and run systemctl daemon-reload, if it is not wanted")
 	}
 }
 

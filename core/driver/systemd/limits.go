@@ -36,7 +36,7 @@ func (Driver) Unenforced(m driver.Machine) []string {
 func (d Driver) Limit(ctx context.Context, m driver.Machine) (refused []string, err error) {
 	u, b, err := d.look(ctx, m)
 	if err != nil || u.group == "" {
-		return append(b.Outranked, b.Pending...), err
+		return b.NotHeld(), err
 	}
 	nudge, cancel := bounded(ctx)
 	defer cancel()
@@ -48,7 +48,7 @@ func (d Driver) Limit(ctx context.Context, m driver.Machine) (refused []string, 
 		return nil, fmt.Errorf("applying the limits of %s: %w", Unit(m.Name), err)
 	}
 	b, err = d.Limits(ctx, m)
-	return append(b.Outranked, b.Pending...), err
+	return b.NotHeld(), err
 }
 
 // unknownProperty is how a service manager older than Markers, of systemd 248,
@@ -156,9 +156,9 @@ func perDisk(property any, tree string) uint64 {
 
 // directives are the limits by the names of their flags as a unit's file has
 // them.
-var directives = map[string]string{
-	"cpu-quota": "CPUQuota", "memory-max": "MemoryMax", "memory-high": "MemoryHigh",
-	"io-bandwidth": "IOReadBandwidthMax", "io-weight": "IOWeight", "tasks-max": "TasksMax",
+var directives = map[string][]string{
+	"cpu-quota": {"CPUQuota"}, "memory-max": {"MemoryMax"}, "memory-high": {"MemoryHigh"},
+	"io-bandwidth": {"IOReadBandwidthMax", "IOWriteBandwidthMax"}, "io-weight": {"IOWeight"}, "tasks-max": {"TasksMax"},
 }
 
 // compare says where the unit's limits are not those that are wanted, and the
@@ -179,7 +179,9 @@ func (u unit) compare(wanted spec.Limits, b *driver.Bounds) {
 		}
 		switch {
 		case file != "":
-			b.Outranked = append(b.Outranked, fmt.Sprintf("limits.%s: is %s by %s", name, u.limits.Show(name), file))
+			b.Outranked = append(b.Outranked, driver.Outranked{
+				Limit: name, Value: u.limits.Show(name), File: file, Directives: directives[name], Wanted: want != 0,
+			})
 		case want != 0 && want != has:
 			b.Pending = append(b.Pending, fmt.Sprintf("limits.%s: the service manager has %s", name, u.limits.Show(name)))
 		case cgroup.Differs(name, b.Kernel.Get(name), has):
@@ -191,32 +193,32 @@ func (u unit) compare(wanted spec.Limits, b *driver.Bounds) {
 // ourDropIn is the name of the file that has the limits of the record.
 const ourDropIn = "50-nspawn-build.conf"
 
-// elsewhere finds the last of a unit's own drop-ins, beside ours, that sets a
-// directive: where outranking is asked for, only of those that come after ours,
+// elsewhere finds the last of a unit's own drop-ins, beside ours, that sets one
+// of some directives: where outranking is asked for, only of those that come after ours,
 // by the order of their names in whatever directory. Drop-ins of all machines
 // are the host's default.
-func elsewhere(files []string, directive string, outranking bool) string {
+func elsewhere(files, directives []string, outranking bool) string {
 	for _, file := range slices.Backward(files) {
 		base := filepath.Base(file)
 		ofAll := !strings.HasSuffix(filepath.Dir(file), ".service.d") || strings.HasSuffix(filepath.Dir(file), "@.service.d")
 		if base == ourDropIn || ofAll || outranking && base < ourDropIn {
 			continue
 		}
-		if sets(file, directive) {
+		if sets(file, directives) {
 			return file
 		}
 	}
 	return ""
 }
 
-// sets tells whether a unit's file has the directive.
-func sets(file, directive string) bool {
+// sets tells whether a unit's file has one of the directives.
+func sets(file string, directives []string) bool {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return false // removed since
 	}
 	for line := range strings.Lines(string(text)) {
-		if key, _, ok := strings.Cut(line, "="); ok && strings.TrimSpace(key) == directive {
+		if key, _, ok := strings.Cut(line, "="); ok && slices.Contains(directives, strings.TrimSpace(key)) {
 			return true
 		}
 	}

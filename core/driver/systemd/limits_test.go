@@ -88,14 +88,14 @@ func TestWhoHasTheLastWordIsNamed(t *testing.T) {
 			unit{limits: with(7), files: []string{before, ours, after}},
 			wanted,
 			spec.Limits{},
-			driver.Bounds{Outranked: []string{"limits.memory-max: is 7 by " + after}},
+			driver.Bounds{Outranked: []driver.Outranked{{Limit: "memory-max", Value: "7", File: after, Directives: []string{"MemoryMax"}, Wanted: true}}},
 		},
 		{
 			"not wanted, and set all the same",
 			unit{limits: with(5), files: []string{before}},
 			spec.Limits{},
 			spec.Limits{},
-			driver.Bounds{Outranked: []string{"limits.memory-max: is 5 by " + before}},
+			driver.Bounds{Outranked: []driver.Outranked{{Limit: "memory-max", Value: "5", File: before, Directives: []string{"MemoryMax"}}}},
 		},
 		{"the host's default for all machines", unit{limits: with(9), files: []string{all}}, spec.Limits{}, spec.Limits{}, driver.Bounds{}},
 		{
