@@ -131,7 +131,8 @@ var faults = []fault{
 	},
 	{
 		name: "no init in tree", inject: "nspawn-build stop box && rm " + tree + "/usr/lib/systemd/systemd && ! nspawn-build start box",
-		id: "machine.init", about: "box", says: "no init", exit: exitBoot, fix: "nspawn-build destroy box && nspawn-build create",
+		id: "machine.init", about: "box", says: "no init", exit: exitBoot, fix: "nspawn-build destroy box && nspawn-build create --file box.anew.yaml",
+		tidy: "rm box.anew.yaml",
 	},
 }
 

@@ -1,140 +1,131 @@
 package doctor
 
 import (
-	"fmt"
-	"maps"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/spec"
+	"github.com/nspawn-build/nspawn-build/core/store"
 )
 
-// again is the command that destroys a machine and makes it anew as it was
-// asked for. A password is kept nowhere: FILE stands for where the user has it.
-func again(s spec.Spec) string {
-	line := "nspawn-build create"
-	for _, a := range createFlags(s) {
-		line += " " + quote(a)
+// remake is how a machine is made anew: what its reader is to know before, and
+// the command, which is empty where there is none.
+type remake struct{ say, command string }
+
+// after puts what is to be known after why it is needed.
+func (r remake) after(why string) string { return why + ". " + r.say }
+
+// anew is how the machine is destroyed and made again as it was asked for. What
+// that was is in a file before, and that a machine can be made of it, with all
+// that it takes of this host, is tried by a dry run: only then something is
+// destroyed. whole says that the machine's tree is in its place; steps are
+// commands that come right before it is destroyed.
+func (p *patient) anew(whole bool, steps ...string) remake {
+	if p.m.Clone != nil {
+		return p.cloneAnew(*p.m.Clone, steps)
 	}
-	if keys := s.Access.SSHKeys; len(keys) > 0 {
-		input := `printf '%s\n'`
-		for _, k := range keys {
-			input += " " + quote(k)
+	s := p.m.Spec
+	file := p.specFile()
+	flag, say := password(s.Access.Password)
+	create := "nspawn-build create --file " + file + flag
+	check := create + " --dry-run"
+	switch {
+	case len(s.Network.Publish) == 0:
+		// Under another name all is looked at that making it takes; the address is
+		// still the machine's.
+		if s.Network.Address.IsValid() {
+			check += " --address="
 		}
-		line = input + " | " + line + " --ssh-key /dev/stdin"
+		if s.Network.Gateway.IsValid() {
+			check += " --gateway="
+		}
+		check += " " + p.unused()
+	case whole:
+		check += " --apply=false"
+	case s.Access.Password == spec.PasswordGiven:
+		check = "test -s FILE" // ports are the machine's still, and there is nothing else to lose
+	default:
+		check = ""
 	}
-	return "nspawn-build destroy " + s.Name + " && " + line + " " + s.Name
+	if s.Access.InvokerKeys {
+		say = append(say, "it lets in the SSH keys of whoever runs this")
+	}
+	return remake{
+		sentences(append(say, "what it was asked for is kept in "+file)),
+		chain(append([]string{p.saved(), check}, append(steps, "nspawn-build destroy "+p.m.Name, create)...)),
+	}
 }
 
-// createFlags are the flags of create that a spec comes from.
-func createFlags(s spec.Spec) []string {
-	var f []string
-	text := func(flag, value string) {
-		if value != "" {
-			f = append(f, "--"+flag, value)
+// cloneAnew is the same for a clone: its source is cloned again, and what the
+// clone was given otherwise is changed then.
+func (p *patient) cloneAnew(c store.Clone, steps []string) remake {
+	if !slices.ContainsFunc(p.machines, func(m store.Machine) bool { return m.Name == c.Of && m.Complete && m.Created.Equal(c.Made) }) {
+		return remake{"It is a clone, and its source " + c.Of + " is gone or was made again since: there is no command that makes it anew", ""}
+	}
+	s := p.m.Spec
+	flags := " --directory " + quote(s.Directory) + " --driver " + string(s.Driver)
+	if c.Live {
+		flags += " --live"
+	}
+	var say []string
+	if c.NewPassword {
+		var flag string
+		if flag, say = password(s.Access.Password); s.Access.Password == spec.PasswordGenerated {
+			flag = " --generate-password"
 		}
+		flags += flag
 	}
-	several := func(flag string, values []string) {
-		for _, v := range values {
-			text(flag, v)
-		}
+	own := ""
+	if s.Network.Address.IsValid() {
+		own += " --address " + s.Network.Address.String()
 	}
-	pairs := func(flag string, m map[string]string) {
-		for _, k := range slices.Sorted(maps.Keys(m)) {
-			text(flag, k+"="+m[k])
-		}
+	if s.Network.Gateway.IsValid() {
+		own += " --gateway " + s.Network.Gateway.String()
 	}
-	on := func(flag string, is bool) {
-		if is {
-			f = append(f, "--"+flag)
-		}
+	file, clone := p.specFile(), "nspawn-build clone "+c.Of+" "
+	return remake{
+		sentences(append([]string{"it gets the files that " + c.Of + " has now"}, append(say, "what it was asked for is kept in "+file)...)),
+		chain(append([]string{p.saved(), clone + p.unused() + flags + " --dry-run"}, append(steps,
+			"nspawn-build destroy "+p.m.Name, clone+p.m.Name+flags+own, "nspawn-build create --file "+file+" --restart")...)),
 	}
-	text("distro", s.Distro)
-	text("release", s.Release)
-	text("arch", s.Arch)
-	several("mirror", s.Mirrors)
-	text("keyring", s.Keyring)
-	pairs("option", s.Options)
-	several("package", s.Packages)
-	text("directory", s.Directory)
-	text("driver", string(s.Driver))
-	networkFlags(s.Network, text, on)
-	limitFlags(s.Limits, text)
-	for _, b := range s.Storage.Binds {
-		flag := "bind"
-		if b.ReadOnly {
-			flag = "bind-ro"
-		}
-		text(flag, colons.Replace(b.Source)+":"+colons.Replace(b.Target))
+}
+
+// specFile is where the spec of a machine is kept while it is made anew: in the
+// working directory, under a name that nobody would give a file of his own.
+func (p *patient) specFile() string { return p.m.Name + ".anew.yaml" }
+
+// saved is the command that writes it.
+func (p *patient) saved() string {
+	return "nspawn-build show " + p.m.Name + " --output yaml >" + p.specFile()
+}
+
+// unused is a name that no machine has.
+func (e *exam) unused() string {
+	name := "anew"
+	for slices.ContainsFunc(e.machines, func(m store.Machine) bool { return m.Name == name }) {
+		name += "w"
 	}
-	on("read-only", s.Storage.ReadOnly)
-	on("ephemeral", s.Storage.Ephemeral)
-	text("profile", string(s.Security.Profile))
-	several("capability", s.Security.Capabilities)
-	several("drop-capability", s.Security.DropCapabilities)
-	on("no-new-privileges", s.Security.NoNewPrivileges)
-	text("private-users", string(s.Security.PrivateUsers))
-	several("system-call-filter", s.Security.SystemCallFilter)
-	on("enable", s.Enable)
-	if s.TTL != 0 {
-		text("ttl", time.Duration(s.TTL).String())
-	}
-	pairs("label", s.Labels)
-	switch s.Access.Password {
-	case spec.PasswordLocked:
+	return name
+}
+
+// password is the flag of create that a password needs, which is kept nowhere,
+// with the word that its reader is to replace. Without that the dry run fails.
+func password(kind spec.PasswordKind) (flag string, say []string) {
+	switch kind {
+	case spec.PasswordGiven:
+		return " --password-file FILE", []string{"FILE stands for the path of a file that has root's password in its first line: put that in its place"}
+	case spec.PasswordHash:
+		return " --password-hash HASH", []string{"HASH stands for the crypt(3) hash of root's password: put that in its place, in single quotes"}
 	case spec.PasswordGenerated:
-		on("generate-password", true)
-	case spec.PasswordGiven, spec.PasswordHash:
-		text("password-file", "FILE")
+		return "", []string{"root gets a new password, which is printed once"}
+	case spec.PasswordLocked:
 	}
-	return f
+	return "", nil
 }
 
-// colons keeps a colon in a path from ending it.
-var colons = strings.NewReplacer(`\`, `\\`, `:`, `\:`)
+func sentences(all []string) string { return "This makes the machine anew; " + strings.Join(all, "; ") }
 
-func networkFlags(n spec.Network, text func(flag, value string), on func(flag string, is bool)) {
-	if n.Address.IsValid() {
-		text("address", n.Address.String())
-	}
-	if n.Gateway.IsValid() {
-		text("gateway", n.Gateway.String())
-	}
-	if n.DNS.Mode != spec.DNSServers && n.DNS.Mode != spec.DNSAuto {
-		text("dns", string(n.DNS.Mode))
-	}
-	for _, server := range n.DNS.Servers {
-		text("dns", server.String())
-	}
-	on("private-network", n.Private)
-	for _, p := range n.Publish {
-		text("publish", p.String())
-	}
-	text("egress", string(n.Egress))
-	text("host-network", string(n.Host))
-	on("alias", n.Alias)
-}
-
-func limitFlags(l spec.Limits, text func(flag, value string)) {
-	amount := func(flag string, v uint64) {
-		switch v {
-		case 0:
-		case spec.Infinity:
-			text(flag, "infinity")
-		default:
-			text(flag, strconv.FormatUint(v, 10))
-		}
-	}
-	if l.CPUQuota != 0 && l.CPUQuota != spec.Infinity {
-		text("cpu-quota", fmt.Sprintf("%d%%", l.CPUQuota))
-	} else {
-		amount("cpu-quota", l.CPUQuota)
-	}
-	amount("memory-max", l.MemoryMax)
-	amount("memory-high", l.MemoryHigh)
-	amount("io-bandwidth", l.IOBandwidth)
-	amount("io-weight", l.IOWeight)
-	amount("tasks-max", l.TasksMax)
+// chain has each command run only if the one before it succeeded.
+func chain(commands []string) string {
+	return strings.Join(slices.DeleteFunc(commands, func(c string) bool { return c == "" }), " && ")
 }

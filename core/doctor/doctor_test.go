@@ -3,14 +3,12 @@ package doctor
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/nspawn-build/nspawn-build/core/spec"
 	"github.com/nspawn-build/nspawn-build/core/store"
 )
 
@@ -49,27 +47,6 @@ func TestRepairDoesWhatMayBeDoneAndSaysHowItWent(t *testing.T) {
 	want := []Repair{{ID: "ours", What: "left"}, {ID: "hard", Machine: "box", What: "stuck", Error: "no way"}}
 	if diff := cmp.Diff(want, got); diff != "" || calls != 1 {
 		t.Errorf("%d calls, repairs (-want +got):\n%s", calls, diff)
-	}
-}
-
-func TestTheCommandThatMakesAMachineAnewSaysTheSpec(t *testing.T) {
-	s := spec.Spec{
-		Name: "box", Distro: "debian", Release: "trixie", Mirrors: []string{"http://a b/"}, Options: map[string]string{"z": "1", "a": "2"},
-		Directory: "/srv/m", Driver: spec.DriverAuto, Enable: true, Labels: map[string]string{"k": "v"},
-		Access: spec.Access{Password: spec.PasswordGenerated, SSHKeys: []string{"ssh-ed25519 AAAA me"}},
-		Network: spec.Network{
-			Address: netip.MustParsePrefix("10.0.0.2/24"), DNS: spec.DNS{Mode: spec.DNSHost},
-			Publish: []spec.Publish{{Protocol: "tcp", Host: 8080, Machine: 80}},
-		},
-		Limits:  spec.Limits{CPUQuota: 50, MemoryMax: 1 << 30, TasksMax: spec.Infinity},
-		Storage: spec.Storage{Binds: []spec.Bind{{Source: "/a:b", Target: "/c", ReadOnly: true}}},
-	}
-	const want = `nspawn-build destroy box && printf '%s\n' 'ssh-ed25519 AAAA me' | nspawn-build create` +
-		` --distro debian --release trixie --mirror 'http://a b/' --option a=2 --option z=1 --directory /srv/m --driver auto` +
-		` --address 10.0.0.2/24 --dns host --publish 8080:80 --cpu-quota 50% --memory-max 1073741824 --tasks-max infinity` +
-		` --bind-ro '/a\:b:/c' --enable --label k=v --generate-password --ssh-key /dev/stdin box`
-	if diff := cmp.Diff(want, again(s)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -104,10 +104,11 @@ var inits = []string{"usr/lib/systemd/systemd", "lib/systemd/systemd", "sbin/ini
 func (p *patient) tree() []Finding {
 	const id = "machine.tree"
 	path := p.m.Tree.Path
-	const lost = "what was in it is lost: this makes the machine anew"
+	const lost = "what was in it is lost"
 	tree, err := rootfs.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return one(broken(Boot, id, "its tree "+path+" is gone", lost, again(p.m.Spec)))
+		again := p.anew(false)
+		return one(broken(Boot, id, "its tree "+path+" is gone", again.after(lost), again.command))
 	}
 	if err != nil {
 		return one(broken(Boot, id, oneLine(err), "there is nothing to boot", ""))
@@ -117,16 +118,18 @@ func (p *patient) tree() []Finding {
 	case err != nil:
 		return one(untold(id, err))
 	case identity != p.m.Tree.Root:
-		return one(broken(Boot, id, "what is at "+path+" is not the tree that was made", "nothing of it is touched, and the machine can be neither changed nor destroyed",
-			"mv "+quote(path)+" "+quote(path+".other")+" && "+again(p.m.Spec)))
+		again := p.anew(false, "mv "+quote(path)+" "+quote(path+".other"))
+		return one(broken(Boot, id, "what is at "+path+" is not the tree that was made",
+			again.after("nothing of it is touched, and the machine can be neither changed nor destroyed"), again.command))
 	}
 	found := one(ok(id, path+" is the tree that was made"))
 	if !slices.ContainsFunc(inits, func(name string) bool {
 		info, err := tree.Stat(name)
 		return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 	}) {
+		again := p.anew(true)
 		return append(found, broken(Boot, "machine.init", "its tree has no init: neither /"+strings.Join(inits, " nor /"),
-			"systemd-nspawn has nothing to boot. This makes the machine anew; to keep files of it, copy them from "+path+" first", again(p.m.Spec)))
+			again.after("systemd-nspawn has nothing to boot. To keep files of it, copy them from "+path+" first"), again.command))
 	}
 	found = append(found, ok("machine.init", "its tree has an init"))
 	return append(found, p.keys(tree)...)

@@ -216,7 +216,8 @@ func (p *patient) sshd(ctx context.Context) []Finding {
 	case err != nil:
 		return one(untold(id, err))
 	case said.code == inside.ExitNotFound:
-		return one(broken(Reach, id, "it has no sshd", "SSH is refused", again(p.m.Spec)))
+		again := p.anew(true)
+		return one(broken(Reach, id, "it has no sshd", again.after("SSH is refused. What is in it is lost unless it is copied first"), again.command))
 	case said.code == 0, strings.Contains(said.err, "privilege separation directory"): // made when it starts
 		return append(one(ok(id, "sshd takes its configuration")), p.rootLogin(ctx)...)
 	}
