@@ -12,11 +12,11 @@ const (
 // The machine that the faults are tried on, by the systemd driver.
 var patient = fixture("box", "--dns", "host", "--memory-max", "512M", "--tasks-max", "2000")
 
-// faults are those of a systemd host with the machine box.
+// faults are those of a host with the machine box.
 var faults = []fault{
 	{
 		name: "networkd stopped", inject: "systemctl stop systemd-networkd.socket systemd-networkd.service",
-		id: "host.networkd", says: "systemd-networkd.service does not run", exit: exitHost, fix: "systemctl enable --now systemd-networkd.service",
+		id: "host.networkd", says: "systemd-networkd.service does not run", exit: exitHost, fix: "systemctl enable --now systemd-networkd.service", systemd: true,
 	},
 	{
 		name: "forward drop", inject: `nft add table inet wall && nft add chain inet wall keep '{ type filter hook forward priority 0; policy drop; }'`,
@@ -24,7 +24,7 @@ var faults = []fault{
 	},
 	{
 		name: "resolved off", inject: "systemctl stop systemd-resolved.service",
-		id: "host.resolved", says: "systemd-resolved.service does not run", exit: exitHost, fix: "systemctl enable --now systemd-resolved.service",
+		id: "host.resolved", says: "systemd-resolved.service does not run", exit: exitHost, fix: "systemctl enable --now systemd-resolved.service", systemd: true,
 	},
 	{
 		name: "exposed tree", inject: "chmod 777 /root/containers",
@@ -54,22 +54,22 @@ var faults = []fault{
 	},
 	{
 		name: "limits removed by hand", inject: "rm -r /etc/systemd/system/systemd-nspawn@box.service.d && systemctl daemon-reload",
-		id: "machine.limits", about: "box", says: "50-nspawn-build.conf", exit: exitBoot, fix: fixIt,
+		id: "machine.limits", about: "box", says: "50-nspawn-build.conf", exit: exitBoot, fix: fixIt, systemd: true,
 	},
 	{
 		name: "limits changed behind our back, beside what is none", inject: "systemctl set-property systemd-nspawn@box.service TasksMax=7000 CPUWeight=77",
 		id: "machine.limits", about: "box", says: "limits.tasks-max: the service manager has 7000", exit: exitBoot, fix: fixIt,
-		tidy: "test $(systemctl show --value --property CPUWeight systemd-nspawn@box.service) = 77 && systemctl daemon-reload && test -e " + controlForGood + "/50-CPUWeight.conf && rm -r " + controlForGood + " && systemctl daemon-reload",
+		tidy: "test $(systemctl show --value --property CPUWeight systemd-nspawn@box.service) = 77 && systemctl daemon-reload && test -e " + controlForGood + "/50-CPUWeight.conf && rm -r " + controlForGood + " && systemctl daemon-reload", systemd: true,
 	},
 	{
 		name: "limits that a later file says otherwise", inject: "printf '[Service]\\nMemoryMax=1G\\nCPUWeight=50\\n' >" + laterDropIn + " && systemctl daemon-reload && if nspawn-build doctor --fix box | grep mended; then exit 1; fi",
 		id: "machine.limits", about: "box", says: "limits.memory-max: is 1G by " + laterDropIn, exit: exitBoot, fix: "' " + laterDropIn + " && systemctl daemon-reload",
-		tidy: "grep -qx CPUWeight=50 " + laterDropIn + " && rm " + laterDropIn + " && systemctl daemon-reload",
+		tidy: "grep -qx CPUWeight=50 " + laterDropIn + " && rm " + laterDropIn + " && systemctl daemon-reload", systemd: true,
 	},
 	{
 		name: "a limit that was not asked for here", inject: "systemctl set-property --runtime systemd-nspawn@box.service MemoryHigh=256M",
 		id: "machine.limits", about: "box", says: "limits.memory-high: is 256M by " + controlForNow + "/50-MemoryHigh.conf", exit: exitDone, fix: "rm " + controlForNow + "/50-MemoryHigh.conf",
-		tidy: "rmdir " + controlForNow + " /run/systemd/system.control",
+		tidy: "rmdir " + controlForNow + " /run/systemd/system.control", systemd: true,
 	},
 	{
 		name: "orphan state",
@@ -80,7 +80,7 @@ var faults = []fault{
 			echo '{}' >/var/lib/nspawn-build/journal/gone.jsonl
 			mkdir -m 700 /root/containers/.nspawn-build-gone-ABCDEFGHIJKLMNOPQRSTUVWXYZ
 			nft add table ip nspawn-build-gone`,
-		id: "host.orphan", says: "has no machine", exit: exitDone, fix: "nspawn-build doctor --fix",
+		id: "host.orphan", says: "has no machine", exit: exitDone, fix: "nspawn-build doctor --fix", systemd: true,
 	},
 	{
 		name: "stale link", inject: "ln -s /root/containers/gone /var/lib/machines/gone",
@@ -93,25 +93,25 @@ var faults = []fault{
 	{
 		name: "settings of a machine that is gone", inject: "systemctl set-property systemd-nspawn@gone.service TasksMax=7000",
 		id: "host.orphan", says: "system.control", exit: exitDone, fix: "rm -r /etc/systemd/system.control/systemd-nspawn@gone.service.d",
-		tidy: "rmdir /etc/systemd/system.control",
+		tidy: "rmdir /etc/systemd/system.control", systemd: true,
 	},
 	{
 		name: "files of ours gone", inject: "rm /etc/systemd/network/50-ve-box.network /etc/systemd/nspawn/box.nspawn /var/lib/machines/box /etc/ssh/ssh_config.d/50-nspawn-build.conf && networkctl reload",
-		id: "machine.image-link", about: "box", says: "/var/lib/machines/box", exit: exitBoot, fix: fixIt,
+		id: "machine.image-link", about: "box", says: "/var/lib/machines/box", exit: exitBoot, fix: fixIt, systemd: true,
 	},
 	{
 		name: "a file of somebody else in the place of ours", inject: "echo '# mine' >/etc/systemd/nspawn/box.nspawn",
 		id: "machine.files", about: "box", says: "/etc/systemd/nspawn/box.nspawn", exit: exitBoot, fix: "mv /etc/systemd/nspawn/box.nspawn",
-		tidy: "grep -q mine /etc/systemd/nspawn/box.nspawn.other && rm /etc/systemd/nspawn/box.nspawn.other",
+		tidy: "grep -q mine /etc/systemd/nspawn/box.nspawn.other && rm /etc/systemd/nspawn/box.nspawn.other", systemd: true,
 	},
 	{
 		name: "a .network file that comes before ours", inject: `printf '[Match]\nName=ve-*\n[Network]\nDHCP=no\n' >/etc/systemd/network/10-all.network && networkctl reload && sleep 1`,
 		id: "machine.network-file", about: "box", says: "/etc/systemd/network/10-all.network", exit: exitUnreachable,
-		fix: "mv /etc/systemd/network/10-all.network /etc/systemd/network/95-all.network", tidy: "rm /etc/systemd/network/95-all.network && networkctl reload",
+		fix: "mv /etc/systemd/network/10-all.network /etc/systemd/network/95-all.network", tidy: "rm /etc/systemd/network/95-all.network && networkctl reload", systemd: true,
 	},
-	{
+	{ // what keeps the link of a host without networkd puts it back at once
 		name: "the address of the link removed", inject: "ip address flush dev ve-box",
-		id: "machine.link", about: "box", says: "does not have the address", exit: exitUnreachable, fix: fixIt,
+		id: "machine.link", about: "box", says: "does not have the address", exit: exitUnreachable, fix: fixIt, systemd: true,
 	},
 	{
 		name: "forwarding turned off", inject: "sysctl -qw net.ipv4.ip_forward=0",
