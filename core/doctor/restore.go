@@ -10,7 +10,9 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/nspawn-build/nspawn-build/core/driver"
+	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
+	"github.com/nspawn-build/nspawn-build/core/stages"
 	"github.com/nspawn-build/nspawn-build/core/store"
 )
 
@@ -23,7 +25,8 @@ const (
 // restore puts back what is ours, and has what runs take notice.
 func (p *patient) restore(ctx context.Context) error {
 	// One run puts everything back: the findings after the first come to nothing.
-	if left, err := p.House.Drifts(ctx, p.m); err != nil || len(left) == 0 {
+	left, err := p.House.Drifts(ctx, p.m)
+	if err != nil || len(left) == 0 {
 		return err
 	}
 	if err := p.House.Locked(p.m.Name, keepHostKey); err != nil {
@@ -31,6 +34,9 @@ func (p *patient) restore(ctx context.Context) error {
 	}
 	if err := p.House.Restore(ctx, p.m.Name); err != nil {
 		return err
+	}
+	if !slices.ContainsFunc(left, func(d machines.Drift) bool { return d.Stage != stages.NameLimits }) {
+		return nil // nothing in the machine has to do with them
 	}
 	d, err := p.House.Driver(p.m.Driver)
 	if err != nil {
