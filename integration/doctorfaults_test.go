@@ -59,7 +59,7 @@ var faults = []fault{
 	{
 		name: "limits changed behind our back, beside what is none", inject: "systemctl set-property systemd-nspawn@box.service TasksMax=7000 CPUWeight=77",
 		id: "machine.limits", about: "box", says: "limits.tasks-max: the service manager has 7000", exit: exitBoot, fix: fixIt,
-		tidy: "test $(systemctl show --value --property CPUWeight systemd-nspawn@box.service) = 77 && systemctl daemon-reload && test -e " + controlForGood + "/50-CPUWeight.conf && rm -r " + controlForGood + " && systemctl daemon-reload", systemd: true,
+		tidy: "test $(systemctl show --value --property CPUWeight systemd-nspawn@box.service) = 77 && systemctl daemon-reload && test -e " + controlForGood + "/50-CPUWeight.conf && rm -r " + controlForGood + " && rmdir /etc/systemd/system.control && systemctl daemon-reload", systemd: true,
 	},
 	{
 		name: "limits that a later file says otherwise", inject: "printf '[Service]\\nMemoryMax=1G\\nCPUWeight=50\\n' >" + laterDropIn + " && systemctl daemon-reload && if nspawn-build doctor --fix box | grep mended; then exit 1; fi",
