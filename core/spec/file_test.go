@@ -158,7 +158,7 @@ func wish(t *rapid.T) spec.Input {
 		IOWeight: some("weight", "7"), TasksMax: some("tasks", "infinity", "500"), Driver: some("driver", "auto", "direct"),
 		PrivateNetwork: yes("private"), Alias: yes("alias"), Egress: some("egress", "any", "none", "internet"), HostNetwork: some("host", "builtin", "auto"),
 		ReadOnly: yes("ro"), Ephemeral: yes("ephemeral"), Profile: some("profile", "sandbox"),
-		Capabilities: many("capabilities", `[a-z]{3,6}`), DropCapabilities: many("drop", `CAP_[A-Z]{3,5}`), SystemCallFilter: many("calls", `~?@?[a-z]{1,5}`),
+		Capabilities: many("capabilities", `kill|sys_(boot|time)`), DropCapabilities: many("drop", `CAP_(MKNOD|SYSLOG|LEASE)`), SystemCallFilter: many("calls", `~?(bpf|ptrace|@mount)`),
 		NoNewPrivileges: yes("nnp"), PrivateUsers: some("users", "no", "identity", "pick"), Enable: yes("enable"), TTL: some("ttl", "2h", "90m30s"),
 	}
 	if yes("keys") {

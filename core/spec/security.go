@@ -1,7 +1,6 @@
 package spec
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -38,11 +37,6 @@ const (
 	PrivateUsersNone     PrivateUsers = "no"       // the host's users: root inside is root outside
 )
 
-var (
-	capabilityForm = regexp.MustCompile(`^CAP_[A-Z0-9_]{2,40}$`)
-	systemCallForm = regexp.MustCompile(`^~?@?[a-z][a-z0-9_-]{0,63}$`)
-)
-
 // ParseCapability reads the name of a capability in upper or lower case, with
 // or without CAP_; where all is allowed, also "all".
 func ParseCapability(field, s string) (string, *FieldError) {
@@ -53,8 +47,8 @@ func ParseCapability(field, s string) (string, *FieldError) {
 	if !strings.HasPrefix(c, "CAP_") {
 		c = "CAP_" + c
 	}
-	if !capabilityForm.MatchString(c) {
-		return "", &FieldError{field, s, "is not a capability", "use a name such as CAP_SYS_PTRACE; man 7 capabilities lists them"}
+	if !slices.Contains(capabilities, c) {
+		return "", &FieldError{field, s, "is not a capability", likely(c, capabilities, "use a name such as CAP_SYS_PTRACE; man 7 capabilities lists them")}
 	}
 	return c, nil
 }
@@ -92,9 +86,7 @@ func (b *build) security(in Input) {
 		b.note(&FieldError{"security.private-users", in.PrivateUsers, "is not a way to map users", "use pick, identity or no"})
 	}
 	for _, v := range in.SystemCallFilter {
-		if !systemCallForm.MatchString(v) {
-			b.note(&FieldError{"security.system-call-filter", v, "is not a system call or a group of them", "use a name such as ~ptrace or @system-service; systemd-analyze syscall-filter lists the groups"})
-		}
+		b.note(checkSystemCall("security.system-call-filter", v))
 	}
 	s.SystemCallFilter = in.SystemCallFilter
 }

@@ -94,7 +94,11 @@ func (b *Boot) Apply(ctx context.Context) (err error) {
 	case m.Facts != nil:
 		target.ProbeHost = m.Facts.ProbeHost
 	}
-	return crowded(readiness.Prove(ctx, target, b.report))
+	if err := readiness.Prove(ctx, target, b.report); err != nil {
+		return crowded(err)
+	}
+	b.bounded(ctx, m)
+	return nil
 }
 
 // prepare looks at what may have changed since the machine was made, and clears
@@ -119,7 +123,11 @@ func (b *Boot) withoutLink(ctx context.Context, m store.Machine) error {
 	if err := b.Driver.Start(ctx, b.Machine(m)); err != nil {
 		return b.explain(ctx, m, err)
 	}
-	return readiness.Prove(ctx, readiness.Target{Name: m.Name, Driver: b.Driver, NoLink: true}, b.report)
+	if err := readiness.Prove(ctx, readiness.Target{Name: m.Name, Driver: b.Driver, NoLink: true}, b.report); err != nil {
+		return err
+	}
+	b.bounded(ctx, m)
+	return nil
 }
 
 // logins are the ways in that are proven.

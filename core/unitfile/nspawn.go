@@ -55,7 +55,7 @@ const (
 var (
 	capabilityForm = regexp.MustCompile(`^(CAP_[A-Z0-9_]+|all)$`)
 	familyForm     = regexp.MustCompile(`^AF_[A-Z0-9]+$`)
-	systemCallForm = regexp.MustCompile(`^~?@?[a-z][a-z0-9_-]*$`)
+	systemCallForm = regexp.MustCompile(`^~?@?[a-z_][a-z0-9_-]*$`)
 )
 
 // emptyVar is what /var is on a read-only root: systemd-tmpfiles fills it with
