@@ -138,11 +138,13 @@ func group(ctx *cli.Context) error {
 	if ctx.NArg() == 0 {
 		return cli.ShowSubcommandHelp(ctx)
 	}
-	var names []string
-	for _, c := range ctx.Command.Subcommands {
-		names = append(names, ctx.Command.Name+" "+c.Name)
+	group, word := ctx.Command.Name, ctx.Args().First()
+	names := namesOf(ctx.Command.Subcommands)
+	hint := "there is " + group + " " + strings.Join(names, ", "+group+" ")
+	if like := spec.Nearest(word, names); like != "" {
+		hint = "did you mean " + group + " " + like + "?"
 	}
-	return &usageError{fmt.Sprintf("%s: %q is not known", ctx.Command.Name, ctx.Args().First()), "there is " + strings.Join(names, ", ")}
+	return &usageError{fmt.Sprintf("%s: %q is not known", group, word), hint}
 }
 
 func logFlags() []cli.Flag {
@@ -193,8 +195,11 @@ func onUsageError(ctx *cli.Context, err error, _ bool) error {
 		hint = "nspawn-build " + ctx.Command.Name + " --help lists the flags"
 	}
 	text := err.Error()
-	if flag, ok := strings.CutPrefix(text, "flag provided but not defined: "); ok {
-		text = "there is no flag -" + flag
+	if flag, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		text = "there is no flag " + dashed(flag)
+		if ctx.Command != nil {
+			hint = likelyFlag(flag, ctx.Command, hint)
+		}
 	}
 	return &usageError{text, hint}
 }

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/nspawn-build/nspawn-build/core/spec"
 )
 
 // arrange puts a command line into the order that the flag parser takes: the
@@ -14,18 +18,23 @@ import (
 // debian -- box`.
 //
 // What follows the machine's name of a command that hands its arguments on
-// (exec, shell, ssh) is not looked at.
-func arrange(args []string, app *cli.App) []string {
+// (exec, shell, ssh) is not looked at. The error is what no flag parser finds: a
+// flag without its value, and a slip that would make a machine.
+func arrange(args []string, app *cli.App) ([]string, error) {
 	if len(args) < 2 {
-		return args
+		return args, nil
 	}
 	prog, rest := args[0], args[1:]
-	if slices.Contains([]string{"-h", "--help", "-v", "--version", "help"}, rest[0]) {
-		return args
+	if slices.Contains([]string{"-h", "--help", "-v", "--version"}, rest[0]) {
+		return args, nil
 	}
 	rest = commandFirst(rest, app)
+	if rest[0] == helpWord {
+		return helpOn(prog, rest[1:], app)
+	}
 	command := app.Command(rest[0])
-	if command == nil {
+	bare := command == nil
+	if bare {
 		command = app.Command("create")
 	} else {
 		rest = rest[1:]
@@ -38,14 +47,65 @@ func arrange(args []string, app *cli.App) []string {
 		}
 		command, path, rest = sub, append(path, sub.Name), rest[1:]
 	}
-	flags, arguments := part(rest, command)
+	flags, arguments, lacking := part(rest, command)
 	if slices.Contains(flags, "--help") || slices.Contains(flags, "-h") {
-		return append(path, "--help")
+		return append(path, "--help"), nil
+	}
+	if lacking != "" {
+		return nil, &usageError{"flag " + lacking + " needs a value", "nspawn-build " + strings.Join(path[1:], " ") + " --help explains it"}
+	}
+	if bare {
+		if err := slip(flags, arguments, app); err != nil {
+			return nil, err
+		}
 	}
 	if len(command.Subcommands) == 0 {
 		flags = append(flags, "--")
 	}
-	return slices.Concat(path, flags, arguments)
+	return slices.Concat(path, flags, arguments), nil
+}
+
+// helpWord is how many other programs are asked what they can do.
+const helpWord = "help"
+
+// helpOn turns `help [COMMAND…]` into `[COMMAND…] --help`.
+func helpOn(prog string, words []string, app *cli.App) ([]string, error) {
+	path := []string{prog}
+	known := app.Commands
+	for _, w := range words {
+		if strings.HasPrefix(w, "-") {
+			continue
+		}
+		i := slices.IndexFunc(known, func(c *cli.Command) bool { return c.HasName(w) })
+		if i < 0 {
+			return nil, &usageError{fmt.Sprintf("%q is not a command", strings.Join(append(path[1:], w), " ")), didYouMean(w, namesOf(known), "nspawn-build --help lists the commands")}
+		}
+		path, known = append(path, known[i].Name), known[i].Subcommands
+	}
+	return append(path, "--help"), nil
+}
+
+// slip refuses the name of a machine that is nearly that of a command where
+// nothing on the line says that a machine is to be made: with a default for the
+// distribution a mistyped command would make one.
+func slip(flags, arguments []string, app *cli.App) error {
+	if len(arguments) == 0 || slices.ContainsFunc(flags, saysCreate) {
+		return nil
+	}
+	like := spec.Nearest(arguments[0], namesOf(app.Commands))
+	if like == "" {
+		return nil
+	}
+	return &usageError{
+		fmt.Sprintf("%q is not a command", arguments[0]),
+		fmt.Sprintf("did you mean %s? Write nspawn-build create %s if it is a machine that you mean", like, arguments[0]),
+	}
+}
+
+// saysCreate says of a flag that it is there to make a machine.
+func saysCreate(word string) bool {
+	name, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")
+	return slices.Contains([]string{"distro", "file", "f", "resume"}, name)
 }
 
 // common are the flags that every command has: they may stand before it.
@@ -53,15 +113,29 @@ var common = []string{"log-level", "log-format", "output"}
 
 // commandFirst moves a command before the common flags that it comes after.
 func commandFirst(words []string, app *cli.App) []string {
+	var before []string
 	i := 0
-	for i < len(words) && strings.HasPrefix(words[i], "--") {
-		name, _, valued := strings.Cut(words[i][2:], "=")
+	for i < len(words) && strings.HasPrefix(words[i], "-") {
+		name, value, valued := strings.Cut(strings.TrimLeft(words[i], "-"), "=")
+		if name == "o" {
+			name = "output" // also of a command that has another -o
+		}
 		if !slices.Contains(common, name) {
 			return words
 		}
-		if i++; !valued {
+		before = append(before, "--"+name)
+		switch i++; {
+		case valued:
+			before[len(before)-1] += "=" + value
+		case i == len(words):
+			return words
+		default:
+			before = append(before, words[i])
 			i++
 		}
+	}
+	if i < len(words) && words[i] == helpWord {
+		return words[i:] // none of these flags changes what help says
 	}
 	if i == 0 || i >= len(words) || app.Command(words[i]) == nil {
 		return words
@@ -70,7 +144,7 @@ func commandFirst(words []string, app *cli.App) []string {
 	if end < len(words) && subcommand(app.Command(words[i]), words[end]) != nil {
 		end++
 	}
-	return slices.Concat(words[i:end], words[:i], words[end:])
+	return slices.Concat(words[i:end], before, words[end:])
 }
 
 func subcommand(c *cli.Command, name string) *cli.Command {
@@ -87,13 +161,14 @@ func handsOn(c *cli.Command) bool {
 	return c.Name == "exec" || c.Name == "shell" || c.Name == "ssh"
 }
 
-// part separates flags from arguments.
-func part(words []string, c *cli.Command) (flags, arguments []string) {
+// part separates flags from arguments, and tells which flag takes a value and
+// has none.
+func part(words []string, c *cli.Command) (flags, arguments []string, lacking string) {
 	for i := 0; i < len(words); i++ {
 		w := words[i]
 		switch {
 		case w == "--":
-			return flags, append(arguments, words[i+1:]...)
+			return flags, append(arguments, words[i+1:]...), lacking
 		case !strings.HasPrefix(w, "-") || w == "-":
 			arguments = append(arguments, w)
 			if handsOn(c) {
@@ -101,7 +176,7 @@ func part(words []string, c *cli.Command) (flags, arguments []string) {
 				if len(rest) > 0 && rest[0] == "--" {
 					rest = rest[1:]
 				}
-				return flags, append(arguments, rest...)
+				return flags, append(arguments, rest...), lacking
 			}
 		default:
 			if i+1 < len(words) && mayTake(c, w, words[i+1]) {
@@ -109,13 +184,28 @@ func part(words []string, c *cli.Command) (flags, arguments []string) {
 				w += "=" + words[i]
 			}
 			flags = append(flags, w)
-			if takesValue(c, w) && i+1 < len(words) {
-				i++
-				flags = append(flags, words[i])
+			if !takesValue(c, w) {
+				continue
 			}
+			if i+1 == len(words) || isFlag(c, words[i+1]) {
+				lacking = cmp.Or(lacking, w)
+				continue
+			}
+			i++
+			flags = append(flags, words[i])
 		}
 	}
-	return flags, arguments
+	return flags, arguments, lacking
+}
+
+// isFlag says of a word that it cannot be what a flag before it takes: as a
+// value it would have to be written --flag=--other.
+func isFlag(c *cli.Command, word string) bool {
+	if word == "--" || word == "--help" {
+		return true
+	}
+	name, _, _ := strings.Cut(word, "=")
+	return strings.HasPrefix(word, "--") && flagOf(c, name) != nil
 }
 
 // takesValue reports whether the next word belongs to a flag.

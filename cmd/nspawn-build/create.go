@@ -251,10 +251,7 @@ func readable(keyring string) spec.Invalid {
 // severalNames explains a line such as `nspawn-build strat box`.
 func (a *app) severalNames(ctx *cli.Context) error {
 	words := ctx.Args().Slice()
-	hint := "create takes one name; nspawn-build --help lists the commands"
-	if like := cli.SuggestCommand(a.cli.Commands, words[0]); like != "" {
-		hint = like
-	}
+	hint := didYouMean(words[0], namesOf(a.cli.Commands), "create takes one name; nspawn-build --help lists the commands")
 	return &usageError{fmt.Sprintf("unexpected argument %q", strings.Join(words[1:], " ")), hint}
 }
 

@@ -19,11 +19,7 @@ func explain(f cli.Flag) string {
 	placeholder, usage := unquote(doc.GetUsage())
 	var names []string
 	for _, n := range f.Names() {
-		if len(n) == 1 {
-			names = append(names, "-"+n)
-		} else {
-			names = append(names, "--"+n)
-		}
+		names = append(names, dashed(n))
 	}
 	typed := strings.Join(names, ", ")
 	if doc.TakesValue() {

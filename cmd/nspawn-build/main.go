@@ -56,8 +56,10 @@ func run(ctx context.Context, args []string, s streams) int {
 		printSuggestions(s.out, suggest(a.cli, args[2:], machineNamesNow))
 		return exitDone
 	}
-	a.line = arrange(args, a.cli)
-	err := a.cli.RunContext(ctx, a.line)
+	var err error
+	if a.line, err = arrange(args, a.cli); err == nil {
+		err = a.cli.RunContext(ctx, a.line)
+	}
 	if err == nil {
 		return exitDone
 	}

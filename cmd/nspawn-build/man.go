@@ -119,11 +119,7 @@ func isLogFlag(f cli.Flag) bool {
 func manualFlag(p func(string, ...any), f cli.Flag, d cli.DocGenerationFlag) {
 	var names []string
 	for _, n := range f.Names() {
-		dashes := "--"
-		if len(n) == 1 {
-			dashes = "-"
-		}
-		names = append(names, `\fB`+roff(dashes+n)+`\fR`)
+		names = append(names, `\fB`+roff(dashed(n))+`\fR`)
 	}
 	usage, what := d.GetUsage(), ""
 	if m := placeholder.FindStringSubmatch(usage); m != nil {

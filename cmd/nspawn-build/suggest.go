@@ -56,7 +56,7 @@ func suggest(app *cli.App, words []string, names func() []string) []suggestion {
 	if len(command.Subcommands) > 0 {
 		return startingWith(current, commands(command.Subcommands))
 	}
-	flags, arguments := part(done, command)
+	flags, arguments, _ := part(done, command) // the last flag may have its value yet
 	ended := slices.Contains(done, "--")
 	if n := len(flags); n > 0 && !ended && done[len(done)-1] == flags[n-1] && takesValue(command, flags[n-1]) {
 		return startingWith(current, values(flagOf(command, flags[n-1])))

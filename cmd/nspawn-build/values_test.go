@@ -54,7 +54,11 @@ func valuesOf(t *testing.T, command, flag string, values ...string) (got []strin
 	for _, v := range values {
 		line = append(line, "--"+flag, v)
 	}
-	if err := a.cli.RunContext(context.Background(), arrange(append(line, "box"), a.cli)); err != nil {
+	arranged, err := arrange(append(line, "box"), a.cli)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.cli.RunContext(context.Background(), arranged); err != nil {
 		t.Fatal(err)
 	}
 	return got
