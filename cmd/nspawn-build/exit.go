@@ -109,6 +109,7 @@ func judgeInput(err error) (verdict, bool) {
 	var field *spec.FieldError
 	var noUser *inside.NoUserError
 	var noLogin *inside.NoLoginError
+	var noPlugin *pluginhost.NoPluginError
 	switch {
 	case errors.As(err, &usage):
 		return verdict{exitUsage, usage.hint}, true
@@ -118,6 +119,8 @@ func judgeInput(err error) (verdict, bool) {
 		return verdict{exitUsage, "nspawn-build exec NAME getent passwd lists them"}, true
 	case errors.As(err, &noLogin):
 		return verdict{exitUsage, "nspawn-build exec --user " + noLogin.Name + " NAME COMMAND runs a command as that user without a shell"}, true
+	case errors.As(err, &noPlugin):
+		return verdict{exitUsage, didYouMean(noPlugin.Distro, noPlugin.Known, noPluginHint(err))}, true
 	case errors.Is(err, pluginhost.ErrNoPlugin):
 		return verdict{exitUsage, noPluginHint(err)}, true
 	case errors.Is(err, stages.ErrPasswordNeeded):

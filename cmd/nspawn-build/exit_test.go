@@ -91,3 +91,12 @@ func TestInterruptionCountsWhateverItLooksLike(t *testing.T) {
 		t.Errorf("exit status %d, want %d", got, exitInterrupted)
 	}
 }
+
+func TestADistroThatIsNotThereIsAnsweredWithTheOneThatWasMeant(t *testing.T) {
+	for distro, want := range map[string]string{"debain": "did you mean debian?", "plan9": "nspawn-build plugin list shows what there is"} {
+		v := judge(t.Context(), errors.Join(&pluginhost.NoPluginError{Distro: distro, Known: []string{"arch", "debian"}}))
+		if v.code != exitUsage || v.hint != want {
+			t.Errorf("%s: %+v, want %q", distro, v, want)
+		}
+	}
+}

@@ -52,7 +52,7 @@ func (h *House) Ask(ctx context.Context, s spec.Spec, more Beyond) (_ Asked, err
 	if err != nil {
 		return Asked{}, err
 	}
-	if err := invalid(answer.Diagnostics); err != nil {
+	if err := invalid(meant(answer.Diagnostics, listing.Description, req)); err != nil {
 		return Asked{}, err
 	}
 	for _, d := range answer.Diagnostics {

@@ -221,6 +221,17 @@ func TestOnlyErrorsOfAPluginStopARun(t *testing.T) {
 	}
 }
 
+func TestAReleaseThatIsRefusedIsAnsweredWithTheOneThatWasMeant(t *testing.T) {
+	by := sdk.Description{Distros: []sdk.Distro{{Name: "other", Releases: []string{"trixxy"}}, {Name: "debian", Releases: []string{"trixie", "bookworm"}}}}
+	for release, want := range map[string]string{"trixi": "did you mean trixie? known are these", "44": "known are these"} {
+		found := []sdk.Diagnostic{{Severity: sdk.SeverityError, Field: "release", Hint: "known are these"}, {Severity: sdk.SeverityError, Field: "mirrors"}}
+		got := meant(found, by, sdk.Request{Distro: "debian", Release: release})
+		if got[0].Hint != want || got[1].Hint != "" {
+			t.Errorf("%s: %+v, want %q", release, got, want)
+		}
+	}
+}
+
 func TestWhatTheHostLacksIsNoFaultOfTheSpec(t *testing.T) {
 	lacks := sdk.Diagnostic{Severity: sdk.SeverityError, Field: "options.engine", Message: "dnf does not answer", Code: sdk.CodeHostNotReady, Hint: "ask it"}
 	var failure *sdk.Failure

@@ -140,6 +140,22 @@ func optionsKnown(d sdk.Description, options map[string]string) error {
 	return bad
 }
 
+// meant adds the release that was most likely meant to what a plugin says of one
+// that it refuses.
+func meant(found []sdk.Diagnostic, by sdk.Description, req sdk.Request) []sdk.Diagnostic {
+	i := slices.IndexFunc(by.Distros, func(d sdk.Distro) bool { return d.Name == req.Distro })
+	if i < 0 {
+		return found
+	}
+	like := spec.Nearest(req.Release, by.Distros[i].Releases)
+	for j, d := range found {
+		if d.Field == "release" && d.Severity == sdk.SeverityError && like != "" {
+			found[j].Hint = "did you mean " + like + "? " + d.Hint
+		}
+	}
+	return found
+}
+
 // invalid turns a plugin's findings into those of a spec, or nil when none is
 // an error. What the host alone lacks is no fault of the spec.
 func invalid(found []sdk.Diagnostic) error {

@@ -115,13 +115,26 @@ func noPlugin(distro string, found []Listing, faults []error) error {
 		}
 	}
 	slices.Sort(known)
-	list := strings.Join(slices.Compact(known), ", ")
+	err := &NoPluginError{Distro: distro, Known: slices.Compact(known)}
+	return errors.Join(append([]error{err}, faults...)...)
+}
+
+// NoPluginError is ErrNoPlugin about a distro, with those that there are plugins
+// for.
+type NoPluginError struct {
+	Distro string
+	Known  []string
+}
+
+func (e *NoPluginError) Error() string {
+	list := strings.Join(e.Known, ", ")
 	if list == "" {
 		list = "none"
 	}
-	err := fmt.Errorf("distro %q: %w; there are plugins for: %s", distro, ErrNoPlugin, list)
-	return errors.Join(append([]error{err}, faults...)...)
+	return fmt.Sprintf("distro %q: %v; there are plugins for: %s", e.Distro, ErrNoPlugin, list)
 }
+
+func (e *NoPluginError) Unwrap() error { return ErrNoPlugin }
 
 // Names are those of the plugins in some directories, whatever they are. What
 // cannot be read has none.
