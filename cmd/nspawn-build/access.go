@@ -16,6 +16,8 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"github.com/nspawn-build/nspawn-build/core/machines"
+	"github.com/nspawn-build/nspawn-build/core/pipeline"
 	"github.com/nspawn-build/nspawn-build/core/spec"
 )
 
@@ -39,15 +41,32 @@ func accessFlags() []cli.Flag {
 
 const secretLimit = 4096
 
-// readAccess reads the password and the keys that the flags name.
-func (a *app) readAccess(ctx *cli.Context, resume bool) (access, error) {
-	var got access
-	var err error
-	if got.kind, got.secret, err = a.password(ctx); err != nil {
-		return got, err
+// givenAccess reads the password and the keys that the flags name, and tells all
+// that is wrong with them.
+func (a *app) givenAccess(ctx *cli.Context) (got access, err error) {
+	var keys error
+	got.kind, got.secret, err = a.password(ctx)
+	got.keys, keys = keysOf(ctx.StringSlice("ssh-key"))
+	return got, several(err, keys)
+}
+
+// accessFaults are what is wrong with them where something else is wrong too:
+// then nothing is read from a terminal.
+func (a *app) accessFaults(ctx *cli.Context) error {
+	if ctx.Bool("password-stdin") {
+		_, err := keysOf(ctx.StringSlice("ssh-key"))
+		return err
 	}
-	if got.keys, err = keysOf(ctx.StringSlice("ssh-key")); err != nil {
-		return got, err
+	_, err := a.givenAccess(ctx)
+	return err
+}
+
+// readAccess reads how one is to log in. What else is wrong with the line, as
+// refused tells, is told beside it, and before a password is asked for.
+func (a *app) readAccess(ctx *cli.Context, resume bool, refused func() error) (access, error) {
+	got, err := a.givenAccess(ctx)
+	if err != nil {
+		return got, several(err, refused())
 	}
 	if resume || got.kind != spec.PasswordLocked || len(got.keys) > 0 {
 		return got, nil
@@ -55,20 +74,38 @@ func (a *app) readAccess(ctx *cli.Context, resume bool) (access, error) {
 	if got.invokerKeys, err = invokerKeys(); err != nil || len(got.invokerKeys) > 0 {
 		return got, err
 	}
-	got.secret, err = a.askPassword()
+	got.secret, err = a.askPassword(refused)
 	got.kind = spec.PasswordGiven
 	return got, err
+}
+
+// refusal is what the distribution's plugin has against a spec; nil where it
+// cannot be asked, which is told when that matters.
+func (a *app) refusal(ctx *cli.Context, s spec.Spec) error {
+	house, err := a.house()
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	house.Tell = func(pipeline.Event) {}
+	if _, err = house.Ask(ctx.Context, s, machines.Beyond{}); judge(ctx.Context, err).code != exitUsage {
+		return nil
+	}
+	return err
 }
 
 // keysOf reads the files of public keys.
 func keysOf(files []string) ([]string, error) {
 	var all []string
+	var bad spec.Invalid
 	for _, path := range files {
 		keys, err := readKeys(path)
 		if err != nil {
-			return nil, spec.Invalid{{Field: "ssh-key", Value: path, Problem: err.Error(), Hint: "name a file of public keys such as ~/.ssh/id_ed25519.pub"}}
+			bad = append(bad, &spec.FieldError{Field: "ssh-key", Value: path, Problem: err.Error(), Hint: "name a file of public keys such as ~/.ssh/id_ed25519.pub"})
 		}
 		all = append(all, keys...)
+	}
+	if bad != nil {
+		return nil, bad
 	}
 	return all, nil
 }
@@ -138,14 +175,17 @@ func readSecret(field, value string, r io.Reader) (spec.Secret, error) {
 }
 
 // askPassword asks for a password twice on the terminal, or refuses where there
-// is none.
-func (a *app) askPassword() (spec.Secret, error) {
+// is none; and where else something is refused, that is told first.
+func (a *app) askPassword(refused func() error) (spec.Secret, error) {
 	fd, is := terminal(a.in)
 	if !is {
-		return spec.Secret{}, &usageError{
+		return spec.Secret{}, several(&usageError{
 			"nobody could log in to the machine: there is no password and you have no SSH keys",
 			"give --ssh-key FILE, --password-stdin, --password-file FILE or --generate-password",
-		}
+		}, refused())
+	}
+	if err := refused(); err != nil {
+		return spec.Secret{}, err
 	}
 	a.progress.close()
 	fmt.Fprint(a.err, "You have no SSH keys. Password for root in the machine: ")

@@ -129,7 +129,7 @@ func (a *app) complete(c *cli.Command) {
 			return err
 		}
 		defer a.progress.close()
-		return act(ctx)
+		return nameMissing(ctx, act(ctx))
 	}
 }
 
@@ -186,22 +186,6 @@ func (a *app) setLog(ctx *cli.Context) error {
 		return &usageError{fmt.Sprintf("output: %q is not a form of output", o), "use " + strings.Join(forms, " or ")}
 	}
 	return nil
-}
-
-// onUsageError turns what the flag parser says into words of ours.
-func onUsageError(ctx *cli.Context, err error, _ bool) error {
-	hint := "nspawn-build --help lists the commands"
-	if ctx.Command != nil && ctx.Command.Name != "" && ctx.Command.Name != ctx.App.Name {
-		hint = "nspawn-build " + ctx.Command.Name + " --help lists the flags"
-	}
-	text := err.Error()
-	if flag, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
-		text = "there is no flag " + dashed(flag)
-		if ctx.Command != nil {
-			hint = likelyFlag(flag, ctx.Command, hint)
-		}
-	}
-	return &usageError{text, hint}
 }
 
 // house puts together all that the commands work with.
@@ -299,6 +283,6 @@ func tooMany(ctx *cli.Context, allowed int) error {
 	extra := ctx.Args().Slice()[allowed:]
 	return &usageError{
 		fmt.Sprintf("unexpected argument %q", strings.Join(extra, " ")),
-		"nspawn-build " + ctx.Command.Name + " takes one machine; nspawn-build --help lists the commands",
+		ctx.Command.HelpName + " takes one machine; nspawn-build --help lists the commands",
 	}
 }

@@ -2,14 +2,13 @@ package main
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/nspawn-build/nspawn-build/core/rootcache"
+	"github.com/nspawn-build/nspawn-build/core/spec"
 )
 
 func (a *app) cacheCommand() *cli.Command {
@@ -150,13 +149,7 @@ func pruneOptions(ctx *cli.Context) (o rootcache.PruneOptions, err error) {
 
 // parseAge reads a time such as 72h or 30d.
 func parseAge(text string) (time.Duration, error) {
-	const day = 24 * time.Hour
-	d, err := time.ParseDuration(text)
-	if days, whole := strings.CutSuffix(text, "d"); whole {
-		var n uint64
-		n, err = strconv.ParseUint(days, 10, 16)
-		d = time.Duration(n) * day
-	}
+	d, err := spec.ParseTime(text)
 	if err != nil || d <= 0 {
 		return 0, &usageError{fmt.Sprintf("older-than: %q is not a time", text), "use 72h or 30d"}
 	}

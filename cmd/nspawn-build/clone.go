@@ -106,7 +106,7 @@ func (a *app) cloning(ctx *cli.Context) (machines.Cloning, error) {
 	if c.Run, err = flaggedRun(ctx); err != nil {
 		return c, err
 	}
-	got, err := a.readAccess(ctx, true) // nobody is asked: the source's will do
+	got, err := a.givenAccess(ctx) // nobody is asked: the source's will do
 	if err != nil {
 		return c, err
 	}

@@ -107,7 +107,7 @@ func securityFlags() []cli.Flag {
 func lifetimeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "enable", Usage: "boot the machine whenever this host boots"},
-		&cli.StringFlag{Name: "ttl", Usage: "have destroy --expired remove the machine after `TIME`, such as 2h", EnvVars: env("ttl")},
+		&cli.StringFlag{Name: "ttl", Usage: "have destroy --expired remove the machine after `TIME`, such as 2h or 7d", EnvVars: env("ttl")},
 		&cli.StringSliceFlag{Name: "label", Usage: "`KEY=VALUE` to find the machine by; may be repeated", EnvVars: env("label")},
 	}
 }
@@ -133,14 +133,17 @@ func (a *app) wanted(ctx *cli.Context) (machines.Wanted, error) {
 	}
 	in.GiveWay(func(flag string) bool { return a.given(ctx, flag) })
 	bare := resume && in.Distro == ""
+	refused := func() error { return nil }
 	if !bare {
 		// Whatever can be wrong is found before a password is asked for.
-		if _, err := spec.Build(in); err != nil {
-			return w, err
+		s, err := spec.Build(in)
+		if err != nil {
+			return w, several(err, a.accessFaults(ctx))
 		}
+		refused = func() error { return a.refusal(ctx, s) }
 	}
 	// Over SSH nobody comes to a machine without a link: it needs no way to log in.
-	got, err := a.readAccess(ctx, bare || in.PrivateNetwork)
+	got, err := a.readAccess(ctx, bare || in.PrivateNetwork, refused)
 	if err != nil {
 		return w, err
 	}

@@ -48,14 +48,6 @@ var (
 	errCalledOff   = errors.New("called off: nothing was changed")
 )
 
-// usageError is a command line that cannot be understood.
-type usageError struct {
-	problem string
-	hint    string
-}
-
-func (e *usageError) Error() string { return e.problem }
-
 // statusError carries the exit status of a command that ran in a machine.
 type statusError int
 

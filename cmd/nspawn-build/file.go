@@ -224,7 +224,7 @@ func (a *app) given(ctx *cli.Context, flag string) bool {
 
 // fromFile completes what the file says of a machine by what the line says, and
 // by the defaults of the environment and the configuration.
-func (a *app) fromFile(ctx *cli.Context, w *spec.Wish, several bool) (wish, error) {
+func (a *app) fromFile(ctx *cli.Context, w *spec.Wish, list bool) (wish, error) {
 	out := wish{file: w}
 	in, err := a.input(ctx, w.Input.Name)
 	if err != nil {
@@ -245,10 +245,12 @@ func (a *app) fromFile(ctx *cli.Context, w *spec.Wish, several bool) (wish, erro
 	}
 	out.Apply = !ctx.IsSet("apply") || ctx.Bool("apply")
 	// Whatever can be wrong is found before a password is asked for.
-	if _, err := spec.Build(w.Input); err != nil {
+	built, err := spec.Build(w.Input)
+	if err != nil {
 		return out, out.locate(err)
 	}
-	if err := a.accessOf(ctx, w, several, &out); err != nil {
+	refused := func() error { return out.locate(a.refusal(ctx, built)) }
+	if err := a.accessOf(ctx, w, list, &out, refused); err != nil {
 		return out, out.locate(err)
 	}
 	out.Spec, err = spec.Build(w.Input)
@@ -277,8 +279,9 @@ func (a *app) runOf(ctx *cli.Context, w *spec.Wish, out *machines.Wanted) error 
 	return onError(ctx, &out.Run)
 }
 
-// accessOf reads the password and the keys, as the line says or the file.
-func (a *app) accessOf(ctx *cli.Context, w *spec.Wish, several bool, out *wish) error {
+// accessOf reads the password and the keys, as the line says or the file. What
+// refused tells is told beside what is wrong with them.
+func (a *app) accessOf(ctx *cli.Context, w *spec.Wish, list bool, out *wish, refused func() error) error {
 	byLine := slices.ContainsFunc(passwordFlags, func(flag string) bool { return a.given(ctx, flag) })
 	inFile := w.Says("access.password") || w.Says("access.password-file") || w.Says("access.password-hash")
 	var err error
@@ -295,18 +298,15 @@ func (a *app) accessOf(ctx *cli.Context, w *spec.Wish, several bool, out *wish) 
 	case w.Input.Password == spec.PasswordGenerated:
 		out.Secret = generated()
 	}
-	if err != nil {
-		return err
-	}
 	out.keyFiles = w.KeyFiles
 	if a.given(ctx, "ssh-key") || !w.Says("access.ssh-keys") {
 		if out.keyFiles, w.Input.SSHKeys = ctx.StringSlice("ssh-key"), nil; len(out.keyFiles) > 0 {
 			w.Elsewhere("access.ssh-keys")
 		}
 	}
-	keys, err := keysOf(out.keyFiles)
-	if err != nil {
-		return err
+	keys, bad := keysOf(out.keyFiles)
+	if err = several(out.locate(err), out.locate(bad)); err != nil {
+		return several(err, refused())
 	}
 	w.Input.SSHKeys = append(w.Input.SSHKeys, keys...)
 	if w.Says("access.invoker-keys") && !w.Input.InvokerKeys || !w.Input.InvokerKeys && (w.Input.Password != spec.PasswordLocked || len(w.Input.SSHKeys) > 0) {
@@ -319,13 +319,13 @@ func (a *app) accessOf(ctx *cli.Context, w *spec.Wish, several bool, out *wish) 
 		w.Input.InvokerKeys = true
 		return nil
 	}
-	if several {
-		return spec.Invalid{{
+	if list {
+		return several(out.locate(spec.Invalid{{
 			Field: "access", Problem: "nobody could log in to " + w.Input.Name + ": there is no password and you have no SSH keys",
 			Hint: "say access: with ssh-keys, password-file or password: generated",
-		}}
+		}}), refused())
 	}
-	out.Secret, err = a.askPassword()
+	out.Secret, err = a.askPassword(refused)
 	w.Input.Password = spec.PasswordGiven
 	return err
 }

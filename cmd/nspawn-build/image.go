@@ -46,6 +46,13 @@ func imageFlags() []cli.Flag {
 		if slices.Contains(taken, f.Names()[0]) {
 			flags = append(flags, f)
 		}
+		// Nobody is let in by a default.
+		if keys, is := f.(*cli.StringSliceFlag); is && keys.Name == "ssh-key" {
+			keys.Usage, keys.EnvVars = "let in the public keys of `FILE`; may be repeated (default: none)", nil
+		}
+		if password, is := f.(*cli.StringFlag); is && password.Name == "password-file" {
+			password.EnvVars = nil
+		}
 	}
 	own := []cli.Flag{
 		&cli.StringSliceFlag{Name: "format", Usage: "write `FORMAT`: " + strings.Join(spec.ImageFormats, ", ") + "; may be repeated"},
@@ -138,18 +145,12 @@ func (a *app) wantedImage(ctx *cli.Context) (images.Wanted, *spec.Wish, error) {
 			return w, file, locate(err)
 		}
 	}
-	if err := a.imageAccess(ctx, own, &w); err != nil {
-		return w, file, locate(err)
-	}
-	own.Input.Directory = "/" + own.Input.Name // an image has none
-	if w.Spec, err = spec.Build(own.Input); err != nil {
-		return w, file, locate(err)
-	}
-	if err := outOf(ctx, own, &w); err != nil {
-		return w, file, err
-	}
+	bad := locate(a.imageAccess(ctx, own, &w))
+	own.Input.Directory = "/image" // it has none
+	w.Spec, err = spec.Build(own.Input)
+	bad = several(bad, locate(err), outOf(ctx, own, &w))
 	w.Image, err = spec.BuildImage(own.Image)
-	return w, file, locate(err)
+	return w, file, several(bad, locate(err))
 }
 
 // imageWish is what the line says on top of the file.

@@ -281,7 +281,7 @@ var fileLifetime = []FileField{
 		at: func(w *Wish) any { return &w.Input.Enable }, show: func(s Spec) any { return s.Enable },
 	},
 	{
-		Key: "ttl", Flag: "ttl", Change: ChangeLive, disk: "ttl", Help: "how long the machine is wanted, such as 2h",
+		Key: "ttl", Flag: "ttl", Change: ChangeLive, disk: "ttl", Help: "how long the machine is wanted, such as 2h or 7d",
 		at: func(w *Wish) any { return &w.Input.TTL }, show: func(s Spec) any { return durationText(s.TTL) },
 	},
 	{

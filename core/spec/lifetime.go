@@ -1,7 +1,9 @@
 package spec
 
 import (
+	"errors"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -19,14 +21,33 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return err
 }
 
+// ParseTime reads a time such as 90m, 72h, 30d or 1d12h.
+func ParseTime(s string) (time.Duration, error) {
+	days, rest, with := strings.Cut(s, "d")
+	if !with {
+		return time.ParseDuration(s)
+	}
+	n, err := strconv.ParseUint(days, 10, 15) // for what is more there is no time.Duration
+	d := time.Duration(n) * 24 * time.Hour
+	if err != nil || rest == "" {
+		return d, err
+	}
+	more, err := time.ParseDuration(rest)
+	if err == nil && (more < 0 || more >= 24*time.Hour) {
+		err = errors.New("what follows the days is not less than one")
+	}
+	return d + more, err
+}
+
 // ParseTTL reads how long a machine is wanted.
 func ParseTTL(s string) (Duration, *FieldError) {
-	d, err := time.ParseDuration(s)
+	const hint = "use 90m, 2h or 7d, say"
+	d, err := ParseTime(s)
 	if err != nil {
-		return 0, &FieldError{"ttl", s, "is not a duration", "use 90m, 2h or 72h, say"}
+		return 0, &FieldError{"ttl", s, "is not a time", hint}
 	}
 	if d < time.Minute {
-		return 0, &FieldError{"ttl", s, "is shorter than a minute", "use 90m, 2h or 72h, say"}
+		return 0, &FieldError{"ttl", s, "is shorter than a minute", hint}
 	}
 	return Duration(d), nil
 }
