@@ -23,7 +23,10 @@ func words(all []suggestion) string {
 
 func TestALineIsCompletedByWhatCanComeNext(t *testing.T) {
 	app := newApp(streams{os.Stdin, &bytes.Buffer{}, &bytes.Buffer{}}).cli
-	names := func() []string { return []string{"api", "web1", "web2"} }
+	there := onHost{
+		machines: func() []string { return []string{"api", "web1", "web2"} },
+		distros:  func() []string { return []string{"arch", "debian"} },
+	}
 	for _, tt := range []struct{ line, want string }{
 		{"reb|", "reboot"},
 		{"zzz|", ""},
@@ -57,6 +60,25 @@ func TestALineIsCompletedByWhatCanComeNext(t *testing.T) {
 		{"create --keyring=/et|", ":files"},
 		{"create --directory |", ":dirs"},
 		{"create --no-boot |", ""},
+		{"image --format |", "directory tar tar.zst tar.xz tar.gz oci squashfs erofs raw"},
+		{"image --format tar.|", "tar.zst tar.xz tar.gz"},
+		{"image --format=tar.z|", "--format=tar.zst"},
+		{"image --base |", ":files"},
+		{"image --out |", ":files"},
+		{"image -o |", ":files"},
+		{"--distro |", "arch debian"},
+		{"plan --distro d|", "debian"},
+		{"--distro=|", "--distro=arch --distro=debian"},
+		{"--drop-capability CAP_SYS_T|", "CAP_SYS_TIME CAP_SYS_TTY_CONFIG"},
+		{"create --capability CAP_BP|", "CAP_BPF"},
+		{"set web1 --unset memory-|", "memory-max memory-high"},
+		{"diff |", ":files"},
+		{"diff one |", ":files"},
+		{"diff one two |", ""},
+		{"clone |", "api web1 web2"},
+		{"clone web1 |", ""},
+		{"ssh w|", "web1 web2"},
+		{"shell a|", "api"},
 		{"completion |", "bash zsh fish"},
 		{"completion bash |", ""},
 		{"matrix |", "plan merge"},
@@ -69,14 +91,14 @@ func TestALineIsCompletedByWhatCanComeNext(t *testing.T) {
 		{"cache list --|", "--help --output --log-level --log-format"},
 	} {
 		line := strings.TrimSuffix(tt.line, "|")
-		if got := words(suggest(app, strings.Split(line, " "), names)); got != tt.want {
+		if got := words(suggest(app, strings.Split(line, " "), there)); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.line, got, tt.want)
 		}
 	}
-	if got := words(suggest(app, []string{""}, names)); !strings.Contains(got, "create") || strings.Contains(got, "supervise") {
+	if got := words(suggest(app, []string{""}, there)); !strings.Contains(got, "create") || strings.Contains(got, "supervise") {
 		t.Errorf("the commands are %q", got)
 	}
-	if got := suggest(app, nil, names); got != nil {
+	if got := suggest(app, nil, there); got != nil {
 		t.Errorf("no line at all: %v", got)
 	}
 }

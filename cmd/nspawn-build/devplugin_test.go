@@ -105,7 +105,7 @@ func TestPluginsAreCompletedByTheirNames(t *testing.T) {
 	for line, want := range map[string]string{
 		"plugin remove test-": "test-one test-two", "plugin describe test-t": "test-two", "plugin verify test-one test-": "test-two", "plugin remove test-one test-": "",
 	} {
-		if got := words(suggest(app, strings.Split(line, " "), func() []string { return []string{"test-machine"} })); got != want {
+		if got := words(suggest(app, strings.Split(line, " "), onHost{machines: func() []string { return []string{"test-machine"} }})); got != want {
 			t.Errorf("%s: %q, want %q", line, got, want)
 		}
 	}

@@ -53,7 +53,7 @@ func terminal(stream any) (fd int, is bool) {
 func run(ctx context.Context, args []string, s streams) int {
 	a := newApp(s)
 	if len(args) > 1 && args[1] == suggestVerb {
-		printSuggestions(s.out, suggest(a.cli, args[2:], machineNamesNow))
+		printSuggestions(s.out, suggest(a.cli, args[2:], thereNow))
 		return exitDone
 	}
 	var err error

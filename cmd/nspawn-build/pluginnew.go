@@ -23,7 +23,7 @@ func (a *app) pluginNewCommand() *cli.Command {
 			"the place of tar. docs/plugin-tutorial.md goes on from there. It needs no root.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "directory", Usage: "make `DIR`, which must not exist (default: nspawn-build-plugin-NAME)"},
-			&cli.StringFlag{Name: "module", Usage: "`PATH` of the Go module, such as github.com/you/plugin (default: example.org/nspawn-build-plugin-NAME)"},
+			&cli.StringFlag{Name: "module", Usage: "name the Go `MODULE`, such as github.com/you/plugin (default: example.org/nspawn-build-plugin-NAME)"},
 			&cli.StringFlag{Name: "sdk", Usage: "build with the clone of nspawn-build in `DIR`, rather than with a release"},
 			outputFlag(),
 		},

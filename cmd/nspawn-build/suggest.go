@@ -11,6 +11,7 @@ import (
 
 	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
+	"github.com/nspawn-build/nspawn-build/core/spec"
 )
 
 // suggestVerb is what the completion scripts call, followed by the words of the
@@ -37,9 +38,14 @@ func printSuggestions(w io.Writer, all []suggestion) {
 	}
 }
 
-// suggest says how the last of the words, which may be empty, may go on. names
-// gives those of the machines.
-func suggest(app *cli.App, words []string, names func() []string) []suggestion {
+// onHost gives the names that a line can have for what is there now.
+type onHost struct {
+	machines func() []string
+	distros  func() []string
+}
+
+// suggest says how the last of the words, which may be empty, may go on.
+func suggest(app *cli.App, words []string, there onHost) []suggestion {
 	words, split := rejoin(words)
 	if len(words) == 0 {
 		return nil
@@ -59,16 +65,16 @@ func suggest(app *cli.App, words []string, names func() []string) []suggestion {
 	flags, arguments, _ := part(done, command) // the last flag may have its value yet
 	ended := slices.Contains(done, "--")
 	if n := len(flags); n > 0 && !ended && done[len(done)-1] == flags[n-1] && takesValue(command, flags[n-1]) {
-		return startingWith(current, values(flagOf(command, flags[n-1])))
+		return startingWith(current, values(flagOf(command, flags[n-1]), there))
 	}
 	name, value, withValue := strings.Cut(current, "=")
 	switch {
 	case ended || !strings.HasPrefix(current, "-"):
-		return startingWith(current, argument(command, arguments, names))
+		return startingWith(current, argument(command, arguments, there.machines))
 	case !withValue:
 		return startingWith(current, flagsOf(command))
 	}
-	found := startingWith(value, values(flagOf(command, name)))
+	found := startingWith(value, values(flagOf(command, name), there))
 	for i := range found {
 		if !split && !strings.HasPrefix(found[i].word, ":") {
 			found[i].word = name + "=" + found[i].word
@@ -145,20 +151,39 @@ func flagOf(c *cli.Command, word string) cli.Flag {
 var (
 	placeholder = regexp.MustCompile("`([^`]*)`")
 	aside       = regexp.MustCompile(`\([^)]*\)`)
-	oneWord     = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
+	oneWord     = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 )
+
+// paths are the words of a usage that stand for a file, or a directory.
+var paths = []string{"FILE", "PATH", "LOCAL", "SOURCE", "TARGET", "IMAGE", "BINARY", "A", "B"}
+
+func suggestions(words []string, what string) []suggestion {
+	found := make([]suggestion, len(words))
+	for i, w := range words {
+		found[i] = suggestion{w, what}
+	}
+	return found
+}
 
 // values are what a flag may be given, as far as its help says so: files,
 // directories, or the words of an enumeration that ends its first sentence, as
-// in "`FORM` of the result: text or json".
-func values(f cli.Flag) []suggestion {
+// in "`FORM` of the result: text or json"; and names that are in a table.
+func values(f cli.Flag, there onHost) []suggestion {
 	d, ok := f.(cli.DocGenerationFlag)
 	if !ok {
 		return nil
 	}
+	switch f.Names()[0] {
+	case "distro":
+		return suggestions(there.distros(), "distribution")
+	case "capability", "drop-capability":
+		return suggestions(spec.Capabilities(), "")
+	case "unset":
+		return suggestions(spec.LimitNames(), "")
+	}
 	if m := placeholder.FindStringSubmatch(d.GetUsage()); m != nil {
 		switch {
-		case m[1] == "FILE":
+		case slices.Contains(paths, m[1]):
 			return []suggestion{{suggestFiles, ""}}
 		case m[1] == "DIR" || strings.HasPrefix(m[1], "SOURCE"):
 			return []suggestion{{suggestDirectories, ""}}
@@ -190,7 +215,9 @@ func argument(c *cli.Command, given []string, names func() []string) []suggestio
 	}
 	next = strings.Trim(strings.NewReplacer("...", "", "[", "", "]", "").Replace(next), " ")
 	switch {
-	case next == "NAME":
+	case c.Name == "clone" && len(given) > 0: // a new name
+		return nil
+	case strings.HasSuffix(next, "NAME"), c.Name == "clone":
 		var found []suggestion
 		for _, name := range names() {
 			if !slices.Contains(given, name) {
@@ -207,14 +234,10 @@ func argument(c *cli.Command, given []string, names func() []string) []suggestio
 		}
 		return found
 	case strings.Contains(next, "|"):
-		var found []suggestion
-		for word := range strings.SplitSeq(next, "|") {
-			found = append(found, suggestion{word, ""})
-		}
-		return found
+		return suggestions(strings.Split(next, "|"), "")
 	case next == "DIR":
 		return []suggestion{{suggestDirectories, ""}}
-	case slices.Contains([]string{"FILE", "PATH", "LOCAL", "SOURCE", "TARGET"}, next):
+	case slices.Contains(paths, next):
 		return []suggestion{{suggestFiles, ""}}
 	}
 	return nil
@@ -225,6 +248,9 @@ func startingWith(prefix string, all []suggestion) []suggestion {
 		return !strings.HasPrefix(s.word, ":") && !strings.HasPrefix(s.word, prefix)
 	})
 }
+
+// thereNow is what this host has.
+var thereNow = onHost{machines: machineNamesNow, distros: func() []string { return pluginhost.Distros(pluginhost.DefaultDirectories()) }}
 
 // machineNamesNow are the machines of this host, as far as the user may know
 // them.

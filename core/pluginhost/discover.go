@@ -155,6 +155,23 @@ func Names(dirs []string) []string {
 	return slices.Compact(names)
 }
 
+// Distros are those that the lock files of some directories have plugins for:
+// no plugin is run, and what cannot be read has none.
+func Distros(dirs []string) []string {
+	var distros []string
+	for _, dir := range dirs {
+		lock, err := ReadLock(dir)
+		if err != nil {
+			continue
+		}
+		for _, plugin := range lock.Plugins {
+			distros = append(distros, plugin.Distros...)
+		}
+	}
+	slices.Sort(distros)
+	return slices.Compact(distros)
+}
+
 // errHidden is the cause that a plugin is not used for another of its name.
 var errHidden = errors.New("a plugin of the same name comes first")
 

@@ -112,6 +112,10 @@ func TestTheLockFileSaysWhatThePluginSays(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 
+	if got := Distros([]string{t.TempDir(), dir}); len(got) != 1 || got[0] != "good-os" {
+		t.Errorf("the distros are %q", got)
+	}
+
 	// One that is added does not vouch again for the others.
 	must(t, copyFile(path, filepath.Join(dir, sdk.BinaryPrefix+"wait")))
 	must(t, os.WriteFile(path, []byte("tampered with"), 0o755)) //nolint:gosec // a program
