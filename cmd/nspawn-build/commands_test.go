@@ -141,7 +141,12 @@ func TestEveryFlagAndVariableIsOnThePageOfItsCommand(t *testing.T) {
 			if !isLogFlag(f) && !strings.Contains(section, "| `--"+f.Names()[0]) {
 				t.Errorf("--%s of %s is not there", f.Names()[0], path)
 			}
-			for _, v := range f.(cli.DocGenerationFlag).GetEnvVars() { //nolint:forcetypeassert // all of them are
+			d, ok := f.(cli.DocGenerationFlag)
+			if !ok {
+				t.Errorf("--%s of %s does not explain itself", f.Names()[0], path)
+				continue
+			}
+			for _, v := range d.GetEnvVars() {
 				if !strings.Contains(page, "`"+v+"`") {
 					t.Errorf("%s is not there", v)
 				}
