@@ -76,11 +76,16 @@ var badInput = []refused{
 	flagged("--password-file", "/nowhere/password", "password-file"),
 	flagged("--password-hash", "plain-text", "password-hash"),
 	flagged("--drop-capability", "all", "drop-capability"),
+	flagged("--drop-capability", "net_raww", "drop-capability"),
+	flagged("--capability", "sys_tiem", "capability"),
+	flagged("--system-call-filter", "~ptrase", "system-call-filter"),
+	flagged("--system-call-filter", "@mounts", "system-call-filter"),
 	flagged("--driver", "docker", "driver"),
 	flagged("--timeout", "0s", "timeout"),
 	flagged("--on-error", "ignore", "on-error"),
 	flagged("--directory", "a\nb", "directory"),
 	{"an unknown flag", []string{"--distro", "fixture", "--memory", "1G", "box"}, "memory", nil},
+	{"a flag without its value", []string{"--distro", "fixture", "box", "--directory"}, "--directory", nil},
 	{"two names", []string{"--distro", "fixture", "box", "box2"}, "box2", nil},
 	{"a misspelt command", []string{"destory", "box"}, "destroy", nil},
 }
@@ -133,6 +138,19 @@ func TestBadInputIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 func escaped(s string) string {
 	s = strings.ReplaceAll(s, "\n", `\n`)
 	return s[:min(len(s), 60)]
+}
+
+// What only the plugin can refuse is not told later than what is wrong with a key.
+func TestAllThatIsWrongIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
+	r := h.Run(t, "nspawn-build", "--distro", "fixture", "--release", "sarge", "--ssh-key", "/nowhere/key.pub", "box")
+	if r.Exit != exitUsage {
+		t.Errorf("want exit 2, got %s", r)
+	}
+	has(t, "a refusal", r.Stderr, "/nowhere/key.pub", "sarge")
+	r = h.Run(t, "nspawn-build", "--distro", "fixtrue", "--generate-password", "box")
+	has(t, "a refusal", r.Stderr, `no plugin makes it`, "hint: did you mean fixture?")
 }
 
 // On a terminal somebody would be asked; here nobody can be.
