@@ -1,6 +1,7 @@
 package pid1
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 	if _, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err == syscall.ECHILD { //nolint:errorlint // an errno as it is
 		left = "none left"
 	}
-	os.Stdout.WriteString("status " + strconv.Itoa(int(ws)) + ", " + left + "\n")
+	fmt.Printf("status %d, %s\n", int(ws), left)
 	os.Exit(0)
 }
 

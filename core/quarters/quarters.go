@@ -137,6 +137,8 @@ func (k Kind) left(parent string, take func(dir string, lock *os.File)) {
 
 // Leave removes the directory, and the one above when nothing else is in it. A
 // mount in it stays, and so does it.
+//
+//nolint:contextcheck // what was begun is removed, whoever has stopped waiting
 func (q *Quarters) Leave() error {
 	err := errors.Join(Remove(context.Background(), q.Dir), q.lock.Close())
 	_ = os.Remove(filepath.Dir(q.Dir))

@@ -39,11 +39,11 @@ var lapses = []Mode{
 	{Name: "silent-plan", Breaks: []string{"plan-commands"}, wrap: func(s pb.BootstrapServiceServer) pb.BootstrapServiceServer { return &noPlan{s} }},
 	{
 		Name: "fickle", Breaks: []string{"state-answers"}, describe: stateful,
-		wrap: stating(func(_ *pb.Request, asked int64) error { return nil }, true),
+		wrap: stating(func(*pb.Request) error { return nil }, true),
 	},
 	{
 		Name: "archivist", Breaks: []string{"state-touches-nothing"}, describe: stateful,
-		wrap: stating(func(r *pb.Request, _ int64) error { return leave(r.GetCacheDirectory()) }, false),
+		wrap: stating(func(r *pb.Request) error { return leave(r.GetCacheDirectory()) }, false),
 	},
 	{Name: "pedant", Breaks: []string{"cancel-unknown"}, wrap: func(s pb.BootstrapServiceServer) pb.BootstrapServiceServer { return &pedant{BootstrapServiceServer: s} }},
 	{Name: "sulky", Breaks: []string{"cancel-survives"}, wrap: func(s pb.BootstrapServiceServer) pb.BootstrapServiceServer { return &sulky{BootstrapServiceServer: s} }},
@@ -118,7 +118,7 @@ func (*noPlan) Plan(context.Context, *pb.PlanRequest) (*pb.PlanResponse, error) 
 func stateful(d *sdk.Description) { d.Features = append(d.Features, sdk.FeatureState) }
 
 // stating answers State, with something else each time if it is fickle.
-func stating(beside func(*pb.Request, int64) error, fickle bool) func(pb.BootstrapServiceServer) pb.BootstrapServiceServer {
+func stating(beside func(*pb.Request) error, fickle bool) func(pb.BootstrapServiceServer) pb.BootstrapServiceServer {
 	return func(s pb.BootstrapServiceServer) pb.BootstrapServiceServer {
 		return &states{BootstrapServiceServer: s, beside: beside, fickle: fickle}
 	}
@@ -127,19 +127,18 @@ func stating(beside func(*pb.Request, int64) error, fickle bool) func(pb.Bootstr
 type states struct {
 	pb.BootstrapServiceServer
 
-	beside func(*pb.Request, int64) error
+	beside func(*pb.Request) error
 	fickle bool
 	asked  atomic.Int64
 }
 
 func (s *states) State(_ context.Context, r *pb.StateRequest) (*pb.StateResponse, error) {
-	asked := s.asked.Add(1)
-	if err := s.beside(r.GetRequest(), asked); err != nil {
+	if err := s.beside(r.GetRequest()); err != nil {
 		return nil, err
 	}
 	answer := &pb.StateResponse{Engine: "an-engine 1"}
 	if s.fickle {
-		answer.Engine = fmt.Sprint("an-engine ", asked)
+		answer.Engine = fmt.Sprint("an-engine ", s.asked.Add(1))
 	}
 	return answer, nil
 }
