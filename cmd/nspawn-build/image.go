@@ -118,8 +118,9 @@ func (a *app) wantedImage(ctx *cli.Context) (images.Wanted, *spec.Wish, error) {
 		return w, nil, err
 	}
 	w.Keep = run.Keep
+	w.Registry = registry.Options{Insecure: ctx.Bool("registry-insecure")}
 	for _, ref := range ctx.StringSlice("push") {
-		tag, err := registry.Options{Insecure: ctx.Bool("registry-insecure")}.Tag(ref)
+		tag, err := w.Registry.Tag(ref)
 		if err != nil {
 			return w, nil, &usageError{"push: " + err.Error(), "name a repository and a tag: registry.example.org/images/web:1.2"}
 		}

@@ -13,15 +13,20 @@ import (
 
 // Push uploads the image of an OCI layout to a registry under a tag, and returns
 // by which digest it is had there: "registry.example.org/images/web@sha256:…".
-func Push(ctx context.Context, path string, to name.Tag) (string, error) {
-	digest, err := push(ctx, path, to)
+func Push(ctx context.Context, path string, to name.Tag, how registry.Options) (string, error) {
+	within, end := how.Uploading(ctx, to.RegistryStr())
+	defer end()
+	digest, err := push(within, path, to, how)
+	if cause := registry.Cause(ctx, within); err != nil && cause != nil {
+		err = cause
+	}
 	if err != nil {
 		return "", fmt.Errorf("pushing to %s: %w", to, err)
 	}
 	return digest, nil
 }
 
-func push(ctx context.Context, path string, to name.Tag) (string, error) {
+func push(ctx context.Context, path string, to name.Tag, how registry.Options) (string, error) {
 	index, err := layout.ImageIndexFromPath(path)
 	if err != nil {
 		return "", err
@@ -38,7 +43,7 @@ func push(ctx context.Context, path string, to name.Tag) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := remote.Write(to, img, registry.Remote(ctx)...); err != nil {
+	if err := remote.Write(to, img, how.Guarded(ctx)...); err != nil {
 		return "", err
 	}
 	return to.Digest(digest.String()).String(), nil

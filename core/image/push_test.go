@@ -34,7 +34,7 @@ func TestALayoutIsPushedAndHadByItsDigest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ref, err := image.Push(t.Context(), path, tag)
+	ref, err := image.Push(t.Context(), path, tag, registry.Options{})
 	if err != nil || !strings.HasPrefix(ref, host+"/images/web@sha256:") {
 		t.Fatalf("%q, %v", ref, err)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/image"
 	"github.com/nspawn-build/nspawn-build/core/machines"
 	"github.com/nspawn-build/nspawn-build/core/pipeline"
+	"github.com/nspawn-build/nspawn-build/core/registry"
 	"github.com/nspawn-build/nspawn-build/core/spec"
 	"github.com/nspawn-build/nspawn-build/core/stages"
 	"github.com/nspawn-build/nspawn-build/core/verify"
@@ -46,8 +47,10 @@ type Wanted struct {
 	Force bool
 	// Keep leaves what was made when something fails.
 	Keep bool
-	// Push are the tags under which registries get its OCI layout.
-	Push []name.Tag
+	// Push are the tags under which registries get its OCI layout, and Registry
+	// says how they are reached.
+	Push     []name.Tag
+	Registry registry.Options
 }
 
 // Result is what came of it.

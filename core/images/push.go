@@ -18,7 +18,7 @@ func (b *build) push(ctx context.Context) error {
 		}
 		for _, to := range b.Push {
 			b.tell("push", pipeline.Progress, to.String())
-			digest, err := image.Push(ctx, a.Path, to)
+			digest, err := image.Push(ctx, a.Path, to, b.Registry)
 			if err != nil {
 				return err
 			}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"runtime"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -37,9 +36,9 @@ const maxPlatforms = 64
 
 // pull fetches the plugin of an artifact that is for this machine.
 func (s *Store) pull(ctx context.Context, src source) (*candidate, error) {
-	within, p := newPatience(ctx, s.Patience, src.ref.Context().RegistryStr())
-	defer p.end()
-	c, err := s.pulled(src, s.Registry.Guarded(within), p)
+	within, end := s.Registry.Fetching(ctx, src.ref.Context().RegistryStr())
+	defer end()
+	c, err := pulled(src, s.Registry.Guarded(within))
 	if err != nil {
 		return nil, explain(ctx, within, "fetching", src, err)
 	}
@@ -48,8 +47,8 @@ func (s *Store) pull(ctx context.Context, src source) (*candidate, error) {
 
 // digestNow is the digest of what an artifact's name leads to now.
 func (s *Store) digestNow(ctx context.Context, src source) (string, error) {
-	within, p := newPatience(ctx, s.Patience, src.ref.Context().RegistryStr())
-	defer p.end()
+	within, end := s.Registry.Fetching(ctx, src.ref.Context().RegistryStr())
+	defer end()
 	d, err := remote.Get(src.ref, s.Registry.Guarded(within)...)
 	if err != nil {
 		return "", explain(ctx, within, "fetching", src, err)
@@ -57,12 +56,11 @@ func (s *Store) digestNow(ctx context.Context, src source) (string, error) {
 	return d.Digest.String(), nil
 }
 
-func (s *Store) pulled(src source, options []remote.Option, p *patience) (*candidate, error) {
+func pulled(src source, options []remote.Option) (*candidate, error) {
 	top, err := remote.Get(src.ref, options...)
 	if err != nil {
 		return nil, err
 	}
-	p.touch()
 	one := top
 	if top.MediaType == types.OCIImageIndex {
 		d, err := choose(src, top.Manifest)
@@ -72,7 +70,6 @@ func (s *Store) pulled(src source, options []remote.Option, p *patience) (*candi
 		if one, err = remote.Get(src.ref.Context().Digest(d.Digest.String()), options...); err != nil {
 			return nil, err
 		}
-		p.touch()
 	}
 	layer, err := programLayer(src, one)
 	if err != nil {
@@ -86,7 +83,7 @@ func (s *Store) pulled(src source, options []remote.Option, p *patience) (*candi
 	if sig := layer.Annotations[signatureNote]; sig != "" {
 		c.signature = []byte(sig)
 	}
-	c.content, err = blob(src.ref.Context(), layer, options, p)
+	c.content, err = blob(src.ref.Context(), layer, options)
 	return c, err
 }
 
@@ -166,7 +163,7 @@ func programLayer(src source, d *remote.Descriptor) (v1.Descriptor, error) {
 }
 
 // blob reads a layer, which must be the one that the manifest names.
-func blob(from name.Repository, d v1.Descriptor, options []remote.Option, p *patience) ([]byte, error) {
+func blob(from name.Repository, d v1.Descriptor, options []remote.Option) ([]byte, error) {
 	layer, err := remote.Layer(from.Digest(d.Digest.String()), options...)
 	if err != nil {
 		return nil, err
@@ -176,7 +173,7 @@ func blob(from name.Repository, d v1.Descriptor, options []remote.Option, p *pat
 		return nil, err
 	}
 	defer in.Close() //nolint:errcheck // only read from
-	content, err := io.ReadAll(io.LimitReader(p.watch(in), d.Size+1))
+	content, err := io.ReadAll(io.LimitReader(in, d.Size+1))
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +193,7 @@ func explain(ctx, within context.Context, doing string, src source, err error) e
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if cause := context.Cause(within); cause != nil {
+	if cause := registry.Cause(ctx, within); cause != nil {
 		return &Error{Kind: Unreachable, Problem: doing + " " + src.text, Advice: "try again", Err: cause}
 	}
 	var refused *registry.RefusedError
@@ -215,44 +212,4 @@ func explain(ctx, within context.Context, doing string, src source, err error) e
 		return &Error{Kind: Unreachable, Problem: doing + " " + src.text, Advice: hint, Err: errors.New(sdk.Clean(answer.Error(), 256))}
 	}
 	return &Error{Kind: Unreachable, Problem: doing + " " + src.text, Advice: "is the registry reached, and is it well?", Err: errors.New(sdk.Clean(err.Error(), 512))}
-}
-
-// patience ends a fetch when nothing has come for a while, or when all of it
-// takes too long.
-type patience struct {
-	limit time.Duration
-	timer *time.Timer
-	end   func()
-}
-
-// atMost bounds a fetch in all.
-const atMost = 30 * time.Minute
-
-// newPatience returns the context to fetch from who within.
-func newPatience(parent context.Context, limit time.Duration, who string) (context.Context, *patience) {
-	if limit == 0 {
-		limit = 30 * time.Second
-	}
-	bounded, stop := context.WithTimeoutCause(parent, atMost, fmt.Errorf("%s took more than %s", who, atMost))
-	ctx, cancel := context.WithCancelCause(bounded)
-	timer := time.AfterFunc(limit, func() { cancel(fmt.Errorf("%s has sent nothing for %s", who, limit)) })
-	end := func() { timer.Stop(); cancel(nil); stop() }
-	return ctx, &patience{limit, timer, end}
-}
-
-func (p *patience) touch() { p.timer.Reset(p.limit) }
-
-func (p *patience) watch(in io.Reader) io.Reader { return watched{in, p} }
-
-type watched struct {
-	in io.Reader
-	p  *patience
-}
-
-func (w watched) Read(b []byte) (int, error) {
-	n, err := w.in.Read(b)
-	if n > 0 {
-		w.p.touch()
-	}
-	return n, err
 }

@@ -386,7 +386,7 @@ func TestARegistryThatMeansHarmGetsNothingInstalled(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			s := newStore(t)
-			s.Patience = 500 * time.Millisecond
+			s.Registry.Patience = 500 * time.Millisecond
 			meddling := false
 			repository := registryOf(t, func(w http.ResponseWriter, r *http.Request, inner http.Handler) {
 				if meddling {

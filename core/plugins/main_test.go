@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
+	"github.com/nspawn-build/nspawn-build/core/registry"
 	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
@@ -149,7 +150,7 @@ func newStore(t *testing.T) *Store {
 	must(t, os.Chmod(root, 0o755))
 	dir := filepath.Join(root, "lib", "plugins")
 	s := &Store{
-		Dir: dir, Patience: 20 * time.Second,
+		Dir: dir, Registry: registry.Options{Patience: 20 * time.Second},
 		Host: &pluginhost.Host{
 			Directories: []string{filepath.Join(root, "before"), dir, filepath.Join(root, "after")},
 			RuntimeDir:  runtimeDir, StartTimeout: 30 * time.Second,

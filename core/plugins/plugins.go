@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/pluginhost"
 	"github.com/nspawn-build/nspawn-build/core/registry"
@@ -37,8 +36,6 @@ type Store struct {
 	Host *pluginhost.Host
 	// Registry says how registries are reached.
 	Registry registry.Options
-	// Patience is how long a registry may send nothing. Zero means 30 seconds.
-	Patience time.Duration
 }
 
 // Kind is what kind of thing is wrong.

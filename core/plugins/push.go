@@ -73,9 +73,11 @@ func (s *Store) Push(ctx context.Context, programs []Program, to string) (string
 	if err != nil {
 		return "", err
 	}
-	digest, err := upload(ctx, s.Registry, tag, blobs, manifests, document{raw, types.OCIImageIndex})
+	within, end := s.Registry.Uploading(ctx, tag.RegistryStr())
+	defer end()
+	digest, err := upload(within, s.Registry, tag, blobs, manifests, document{raw, types.OCIImageIndex})
 	if err != nil {
-		return "", explain(ctx, ctx, "pushing", src, err)
+		return "", explain(ctx, within, "pushing", src, err)
 	}
 	return scheme + tag.Digest(digest).String(), nil
 }

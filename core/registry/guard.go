@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
@@ -16,12 +17,15 @@ const maxManifest = 4 << 20
 // maxRedirects is more than a registry needs. The library has no bound.
 const maxRedirects = 5
 
-// Guarded is Remote for what comes from a registry that is not trusted: nothing
-// is fetched without TLS but from this host, unless that is allowed, wherever
+// Guarded is how the library is to speak to registries, none of which is
+// trusted: nothing is fetched without TLS but from this host, unless that is allowed, wherever
 // one is redirected to; a manifest comes from the registry itself; a blob may
 // come from elsewhere, as large registries do it, but not from this host.
 func (o Options) Guarded(ctx context.Context) []remote.Option {
-	return append(Remote(ctx), remote.WithTransport(guard{remote.DefaultTransport, o.Insecure}))
+	return []remote.Option{
+		remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain),
+		remote.WithUserAgent("nspawn-build"), remote.WithTransport(guard{remote.DefaultTransport, o.Insecure}),
+	}
 }
 
 // RefusedError is a request that a registry would have had us make.
@@ -43,7 +47,7 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		where := req.URL.Scheme + "://" + req.URL.Host // the rest may hold a secret of a CDN
 		return nil, &RefusedError{where, reason}
 	}
-	resp, err := g.inner.RoundTrip(req)
+	resp, err := roundTrip(g.inner, req)
 	if err == nil && strings.Contains(req.URL.Path, "/manifests/") {
 		resp.Body = limited{io.LimitReader(resp.Body, maxManifest), resp.Body}
 	}

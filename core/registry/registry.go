@@ -4,18 +4,19 @@
 package registry
 
 import (
-	"context"
 	"fmt"
+	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
 // Options say how a registry is reached.
 type Options struct {
 	// Insecure allows plain HTTP, and certificates that nobody vouches for.
 	Insecure bool
+	// Patience is how long a registry may be silent. Zero means 30 seconds, and
+	// five minutes while something is uploaded.
+	Patience time.Duration
 }
 
 // Repository reads the name of a repository, which names no tag.
@@ -51,12 +52,4 @@ func (o Options) check(ref string, r name.Repository) error {
 		return fmt.Errorf("%q would be reached without TLS, which takes --registry-insecure", ref)
 	}
 	return nil
-}
-
-// Remote is how the library is to speak to registries.
-func Remote(ctx context.Context) []remote.Option {
-	return []remote.Option{
-		remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain),
-		remote.WithUserAgent("nspawn-build"), remote.WithTransport(remote.DefaultTransport),
-	}
 }

@@ -41,18 +41,21 @@ const (
 )
 
 // maxConfig bounds what is read of what is known of an entry.
-const maxConfig = 64 << 20
+const maxConfig = 16 << 20
 
 // Options say how a registry is reached.
 type Options = registry.Options
 
 // Repository is a repository of a registry.
-type Repository struct{ repository name.Repository }
+type Repository struct {
+	repository name.Repository
+	how        Options
+}
 
 // Open returns the repository of that name, which names no tag.
 func Open(ref string, o Options) (*Repository, error) {
 	repository, err := o.Repository(ref)
-	return &Repository{repository}, err
+	return &Repository{repository, o}, err
 }
 
 // Where names the repository.
@@ -60,19 +63,27 @@ func (r *Repository) Where() string { return r.repository.Name() }
 
 func (r *Repository) tag(digest string) name.Tag { return r.repository.Tag(digest) }
 
-// Pull puts the entry of a key into the cache; the lock of the key is held.
+// Pull puts the entry of a key into the cache; the lock of the key is held, for
+// no longer than the patience with the registry lasts.
 func (r *Repository) Pull(ctx context.Context, k rootcache.Key, into *rootcache.Cache) error {
-	image, err := remote.Image(r.tag(k.Digest()), registry.Remote(ctx)...)
+	within, end := r.how.Fetching(ctx, r.repository.RegistryStr())
+	defer end()
+	image, err := remote.Image(r.tag(k.Digest()), r.how.Guarded(within)...)
 	if isMissing(err) {
 		return fmt.Errorf("%w: %s has no such tree", rootcache.ErrMiss, r.Where())
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = judged(keepImage(ctx, k, image, into))
 	}
-	if err := keepImage(ctx, k, image, into); err != nil {
-		return judged(err)
+	return orCause(ctx, within, err)
+}
+
+// orCause is an error, or that the registry was silent for too long.
+func orCause(ctx, within context.Context, err error) error {
+	if cause := registry.Cause(ctx, within); err != nil && cause != nil {
+		return cause
 	}
-	return nil
+	return err
 }
 
 // keepImage keeps what a tag is of, if that is the tree of its key.
@@ -102,6 +113,9 @@ func (unsound) Is(target error) bool { return target == rootcache.ErrUnsound }
 
 // judged makes an error unsound, unless the next one who asks may fare better.
 func judged(err error) error {
+	if err == nil {
+		return nil
+	}
 	var answer *transport.Error
 	var network net.Error
 	var errno syscall.Errno
@@ -121,8 +135,12 @@ func open(image v1.Image) (rootcache.Entry, v1.Layer, error) {
 	if manifest.Config.MediaType != configType || len(manifest.Layers) != 1 || manifest.Layers[0].MediaType != layerType {
 		return rootcache.Entry{}, nil, errors.New("what it has under the key is no tree")
 	}
-	if manifest.Config.Size > maxConfig {
+	// Less than nothing is how the library says that a size is not to be checked.
+	if size := manifest.Config.Size; size < 0 || size > maxConfig {
 		return rootcache.Entry{}, nil, errors.New("what it says of the tree is too long")
+	}
+	if manifest.Layers[0].Size < 0 {
+		return rootcache.Entry{}, nil, errors.New("it does not say how long the tree is")
 	}
 	raw, err := image.RawConfigFile()
 	if err != nil {
@@ -138,18 +156,31 @@ func open(image v1.Image) (rootcache.Entry, v1.Layer, error) {
 
 // Push uploads an entry, unless there is one of its key that is not to be
 // replaced.
-func (r *Repository) Push(ctx context.Context, e rootcache.Entry, from *rootcache.Cache, replace bool) (err error) {
+func (r *Repository) Push(ctx context.Context, e rootcache.Entry, from *rootcache.Cache, replace bool) error {
 	tag := r.tag(e.Digest)
-	if _, err := remote.Head(tag, registry.Remote(ctx)...); err == nil && !replace {
-		return nil
-	} else if err != nil && !isMissing(err) {
+	there, err := r.has(ctx, tag)
+	if err != nil || there && !replace {
 		return err
 	}
 	image, discard, err := artifact(ctx, e, from)
 	if err != nil {
 		return err
 	}
-	return errors.Join(remote.Write(tag, image, registry.Remote(ctx)...), discard())
+	within, end := r.how.Uploading(ctx, r.repository.RegistryStr())
+	defer end()
+	err = orCause(ctx, within, remote.Write(tag, image, r.how.Guarded(within)...))
+	return errors.Join(err, discard())
+}
+
+// has tells whether there is something under a tag.
+func (r *Repository) has(ctx context.Context, tag name.Tag) (bool, error) {
+	within, end := r.how.Fetching(ctx, r.repository.RegistryStr())
+	defer end()
+	_, err := remote.Head(tag, r.how.Guarded(within)...)
+	if isMissing(err) {
+		return false, nil
+	}
+	return err == nil, orCause(ctx, within, err)
 }
 
 // isMissing tells whether a registry has no such tag or repository.

@@ -20,7 +20,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"github.com/nspawn-build/nspawn-build/core/registry"
 	"github.com/nspawn-build/nspawn-build/core/rootcache"
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
 	"github.com/nspawn-build/nspawn-build/core/sdk"
@@ -222,5 +221,5 @@ func TestARegistryWithoutTLSIsOnThisHostOrAllowed(t *testing.T) {
 }
 
 func put(ctx context.Context, r *Repository, k rootcache.Key, image v1.Image) error {
-	return remote.Write(r.tag(k.Digest()), image, registry.Remote(ctx)...)
+	return remote.Write(r.tag(k.Digest()), image, r.how.Guarded(ctx)...)
 }
