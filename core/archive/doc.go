@@ -25,6 +25,9 @@ import (
 // made to do harm. That its tree cannot be written is another error.
 var ErrBad = errors.New("the archive is bad")
 
+// ErrTooLarge is an ErrBad that has more bytes than it may.
+var ErrTooLarge = errors.New("it holds more than an archive may")
+
 // badError is what is wrong with an archive.
 type badError struct{ err error }
 

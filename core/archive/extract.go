@@ -73,15 +73,13 @@ func (b *bounded) Read(p []byte) (int, error) {
 	}
 	n, err := b.from.Read(p)
 	if b.left -= int64(n); b.left < 0 {
-		return 0, errTooLarge
+		return 0, &badError{ErrTooLarge}
 	}
 	if err != nil && !errors.Is(err, io.EOF) && b.ctx.Err() == nil {
 		err = &badError{err}
 	}
 	return n, err
 }
-
-var errTooLarge = bad("it holds more than an archive may")
 
 // padding is how many zeros may come after the end: records of tar are 10 KiB by
 // custom, and whoever pads to a megabyte is still understood.
@@ -155,7 +153,7 @@ func (u *unpacker) one(in *tar.Reader, h *tar.Header) error {
 		return nil
 	case tar.TypeReg, tar.TypeGNUSparse:
 		if h.Size > u.left {
-			return errTooLarge
+			return &badError{ErrTooLarge}
 		}
 		u.left -= h.Size
 		err = u.fill.File(name, a, h.Size, in)

@@ -10,8 +10,11 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/nspawn-build/nspawn-build/core/archive"
 	"github.com/nspawn-build/nspawn-build/core/rootfs"
+	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
 // Export writes the tree of an entry as an archive, zstd in tar. The same tree
@@ -68,27 +71,52 @@ func (r *reading) export(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
+// ErrTooLarge says that a tree of another cache is more than this one takes.
+var ErrTooLarge = errors.New("the tree is too large")
+
 // Import keeps what Export wrote, of an entry that another cache had; its Tree
-// says what must be in there. The lock of its key is held.
+// says what must be in there. What is known of it is held to what a plugin may
+// say. ErrTooLarge is a tree that has, unpacked, more bytes than are kept in all
+// or than the disk can spare. The lock of its key is held.
 func (c *Cache) Import(ctx context.Context, e Entry, r io.Reader) error {
 	if e.Key.Digest() != e.Digest || !nameForm.MatchString(e.Tree) {
 		return errors.New("what is said of the tree to import does not fit together")
 	}
-	_, err := c.fill(ctx, e, func(dir string, to *kept) error { return keepImported(ctx, dir, r, to) })
+	var err error
+	if e.Facts, err = sdk.CheckFacts(e.Facts); err != nil {
+		return fmt.Errorf("what is said of the tree to import: %w", err)
+	}
+	_, err = c.fill(ctx, e, func(dir string, to *kept) error { return keepImported(ctx, dir, r, c.room(), to) })
 	if err != nil {
 		return fmt.Errorf("import a tree into the cache: %w", err)
 	}
 	return nil
 }
 
+// room is how many bytes a tree of another cache may have.
+func (c *Cache) room() int64 {
+	most := int64(archive.DefaultMaxBytes - 1)
+	if bound := c.Bound(); bound > 0 {
+		most = min(most, bound)
+	}
+	var disk unix.Statfs_t
+	if err := unix.Statfs(c.dir, &disk); err == nil {
+		free := int64(disk.Bavail) * disk.Bsize
+		most = min(most, free-free/8) // others want some of it
+	}
+	return most
+}
+
 // keepImported extracts what is imported, which finds out whether it is sound,
 // and keeps what came of it as a tree that was made here.
-func keepImported(ctx context.Context, dir string, r io.Reader, to *kept) error {
+func keepImported(ctx context.Context, dir string, r io.Reader, room int64, to *kept) error {
 	wanted, staging := to.Tree, filepath.Join(dir, "staging")
 	if err := rootfs.MakeRoot(staging); err != nil {
 		return err
 	}
-	if err := unpack(ctx, r, staging, archive.DefaultMaxBytes-1); err != nil {
+	if err := unpack(ctx, r, staging, room); errors.Is(err, archive.ErrTooLarge) {
+		return fmt.Errorf("%w: unpacked, it has more than %d MiB", ErrTooLarge, room>>20)
+	} else if err != nil {
 		return err
 	}
 	tree, err := rootfs.Open(staging)

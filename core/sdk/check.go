@@ -171,6 +171,12 @@ func checkPlan(p Plan) (Plan, error) {
 	return p, nil
 }
 
+// CheckFacts holds facts that come from elsewhere than a plugin that has just run
+// to what those of one are held to, and returns them cleaned of what would move a
+// terminal. They are a *ProtocolError if they name what the host could be led
+// astray by, or have no end.
+func CheckFacts(f Facts) (Facts, error) { return checkFacts(f) }
+
 // checkFacts refuses names that the host could be led astray by: it uses them
 // as arguments and file names while it is root.
 func checkFacts(f Facts) (Facts, error) {

@@ -119,6 +119,9 @@ func judged(err error) error {
 	var answer *transport.Error
 	var network net.Error
 	var errno syscall.Errno
+	if errors.Is(err, rootcache.ErrTooLarge) {
+		return err
+	}
 	missing := isMissing(err) // of a blob that its manifest names
 	if !missing && (errors.As(err, &answer) || errors.As(err, &network) || errors.As(err, &errno) || errors.Is(err, context.Canceled)) {
 		return err

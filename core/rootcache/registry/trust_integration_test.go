@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/nspawn-build/nspawn-build/core/rootcache"
+	"github.com/nspawn-build/nspawn-build/core/sdk"
 )
 
 // silentAfter has a handler say nothing any more when it is asked for a path,
@@ -158,5 +159,36 @@ func TestARegistryLeadsNobodyWhoPullsAstray(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.words) || errors.Is(err, rootcache.ErrUnsound) || two.Has(k.Digest()) || len(asked) > 0 {
 			t.Errorf("%s from %s: %v, asked were %v", path, to, err, asked)
 		}
+	}
+}
+
+func TestWhatARegistrySaysOfATreeIsHeldToTheRules(t *testing.T) {
+	for what, spoil := range map[string]func(*rootcache.Entry){
+		"a million packages":  func(e *rootcache.Entry) { e.Facts.Packages = make([]sdk.Package, 1_000_000) },
+		"a unit that escapes": func(e *rootcache.Entry) { e.Facts.SSHUnits = []string{"\x1b[31m.service"} },
+		"a host that is none": func(e *rootcache.Entry) { e.Facts.ProbeHost = "-oProxyCommand=x" },
+	} {
+		repository, err := Open(serve(t, nil), Options{})
+		must(t, err)
+		one, two, k := newRunner(t), newRunner(t), theKey(t)
+		e := one.made(t, k)
+		spoil(&e)
+		must(t, repository.Push(t.Context(), e, one.Cache, false))
+		err = repository.Pull(t.Context(), k, two.Cache)
+		if !errors.Is(err, rootcache.ErrUnsound) || two.Has(k.Digest()) || strings.Contains(err.Error(), "\x1b") {
+			t.Errorf("%s: %.200v", what, err)
+		}
+	}
+}
+
+// One that is too large for this host may do for the next.
+func TestATreeThatIsTooLargeForThisHostIsNotUnsound(t *testing.T) {
+	repository, err := Open(serve(t, nil), Options{})
+	must(t, err)
+	one, two, k := newRunner(t), newRunner(t), theKey(t)
+	must(t, repository.Push(t.Context(), one.made(t, k), one.Cache, false))
+	two.MaxSize = 1 << 20
+	if err := repository.Pull(t.Context(), k, two.Cache); !errors.Is(err, rootcache.ErrTooLarge) || errors.Is(err, rootcache.ErrUnsound) || two.Has(k.Digest()) {
+		t.Errorf("%v", err)
 	}
 }
