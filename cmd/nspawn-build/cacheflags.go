@@ -23,7 +23,7 @@ func cacheFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "explain-cache", Usage: "say of each part of the cache's key whether it is that of a tree that is kept"},
 		&cli.BoolFlag{Name: "offline", Usage: "take a tree that is kept, without asking mirrors whether it is current", EnvVars: env("offline")},
 		&cli.StringSliceFlag{Name: "cache-from", Usage: "look for trees in the OCI repository `REF` too, such as registry.example.org/ci/roots; may be repeated", EnvVars: env("cache-from")},
-		&cli.StringSliceFlag{Name: "cache-to", Usage: "upload trees that were made to the OCI repository `REF`; may be repeated", EnvVars: env("cache-to")},
+		&cli.StringSliceFlag{Name: "cache-to", Usage: "upload trees that were made or are kept to the OCI repository `REF`; may be repeated", EnvVars: env("cache-to")},
 		&cli.BoolFlag{Name: "registry-insecure", Usage: "let registries that are not on this host be reached without TLS", EnvVars: env("registry-insecure")},
 	})
 }

@@ -55,6 +55,8 @@ type Cached struct {
 	Tell     pipeline.Observer
 
 	use CacheUse
+	// kept is the entry that the tree is of, or was put as; nil without one.
+	kept *rootcache.Entry
 	// pulled is the registry that the tree is from; unsound are those that have
 	// under the key what cannot be used.
 	pulled  string
@@ -109,11 +111,21 @@ func (c *Cached) Detail() string {
 }
 
 // Make takes the tree out of the cache. When it is not there, the origin makes
-// it and it is kept. While others make the same tree it is waited for.
+// it and it is kept. While others make the same tree it is waited for. What is
+// kept then is uploaded, with no lock held: nobody waits for that.
 func (c *Cached) Make(ctx context.Context, of *store.Record, root, work string) (sdk.Facts, error) {
-	if facts, done, err := c.take(ctx, root); done || err != nil {
-		return facts, err
+	facts, done, err := c.take(ctx, root)
+	if !done && err == nil {
+		facts, err = c.make(ctx, of, root, work)
 	}
+	if err == nil {
+		c.push(ctx)
+	}
+	return facts, err
+}
+
+// make is Make for a tree that is not there.
+func (c *Cached) make(ctx context.Context, of *store.Record, root, work string) (sdk.Facts, error) {
 	release, err := c.Cache.Lock(ctx, c.Key, func() { c.say("wait for who makes the same tree") })
 	if err != nil {
 		if ctx.Err() != nil {
@@ -157,8 +169,7 @@ func (c *Cached) fill(ctx context.Context, of *store.Record, root, work string) 
 		c.warn(err.Error(), "the machine is made all the same; nspawn-build cache prune makes room")
 		return facts, nil
 	}
-	c.use.Tree = e.Tree
-	c.push(ctx, e)
+	c.use.Tree, c.kept = e.Tree, &e
 	return facts, nil
 }
 
@@ -168,12 +179,10 @@ func (c *Cached) take(ctx context.Context, root string) (sdk.Facts, bool, error)
 		return sdk.Facts{}, false, nil
 	}
 	c.say("take the tree from the cache")
-	e, err := c.Cache.Take(ctx, c.Key, root)
-	if err == nil {
-		err = checkFacts(e.Facts)
-	}
+	e, err := c.taken(ctx, root)
 	switch {
 	case err == nil:
+		c.kept = &e
 		c.hit(e)
 		c.say("from the cache: " + c.use.Reason)
 		return e.Facts, true, nil
@@ -184,6 +193,21 @@ func (c *Cached) take(ctx context.Context, root string) (sdk.Facts, bool, error)
 	}
 	c.missed(err)
 	return sdk.Facts{}, false, nil
+}
+
+// taken looks at what is known of the tree before there is one.
+func (c *Cached) taken(ctx context.Context, root string) (rootcache.Entry, error) {
+	e, err := c.Cache.Look(c.Key)
+	if err != nil {
+		return c.Cache.Take(ctx, c.Key, root) // which says what is wrong with it
+	}
+	if err := checkFacts(e.Facts); err != nil {
+		if c.pulled != "" {
+			c.unsound = append(c.unsound, c.pulled)
+		}
+		return rootcache.Entry{}, fmt.Errorf("the tree that is kept is of no use: %w", err)
+	}
+	return c.Cache.Take(ctx, c.Key, root)
 }
 
 // pull asks the registries, one after the other.
@@ -202,7 +226,7 @@ func (c *Cached) pull(ctx context.Context) bool {
 			c.use.Reason += "; " + r.Where() + " has none"
 			continue
 		}
-		what := fmt.Sprintf("%s is of no use: %v", r.Where(), err)
+		what := fmt.Sprintf("%s is of no use: %s", r.Where(), sdk.Clean(err.Error(), 512))
 		c.use.Reason += "; " + what
 		c.warn(what, "")
 		if errors.Is(err, rootcache.ErrUnsound) {
@@ -212,13 +236,21 @@ func (c *Cached) pull(ctx context.Context) bool {
 	return false
 }
 
-// push uploads what was made, also in place of what was of no use: else nobody
-// would share that tree again. That it cannot is no reason to fail.
-func (c *Cached) push(ctx context.Context, e rootcache.Entry) {
+// push uploads what is kept to where it is not, also in place of what was of no
+// use: else nobody would share that tree again. That it cannot is no reason to
+// fail.
+func (c *Cached) push(ctx context.Context) {
+	if c.kept == nil {
+		return
+	}
 	for _, r := range c.To {
-		c.say("upload to " + r.Where())
-		if err := r.Push(ctx, e, c.Cache, slices.Contains(c.unsound, r.Where())); err != nil && ctx.Err() == nil {
-			c.warn(fmt.Sprintf("the tree is not uploaded to %s: %v", r.Where(), err), "")
+		replace := slices.Contains(c.unsound, r.Where())
+		if r.Where() == c.pulled && !replace {
+			continue // it is from there
+		}
+		c.say("share it by " + r.Where())
+		if err := r.Push(ctx, *c.kept, c.Cache, replace); err != nil && ctx.Err() == nil {
+			c.warn(fmt.Sprintf("the tree is not uploaded to %s: %s", r.Where(), sdk.Clean(err.Error(), 512)), "")
 		}
 	}
 }
