@@ -2,14 +2,10 @@ package matrix_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,107 +13,6 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/matrix"
 	"github.com/nspawn-build/nspawn-build/core/spec"
 )
-
-const grid = `version: 1
-defaults: {image: {format: [tar]}, labels: {team: ci}}
-distros: [{distro: debian, releases: [trixie, sid]}, arch]
-variants:
-- {name: web, base: minimal}
-- {name: minimal}
-- {name: shop, base: web}
-`
-
-func read(t *testing.T, text string) *matrix.Matrix {
-	t.Helper()
-	m, err := matrix.Read(spec.Source{Name: "images.yaml", Directory: "/src", Home: "/root"}, []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-// builder stands in for image: it writes a file where it is told to, and fails
-// for whom it is told to.
-type builder struct {
-	mu      sync.Mutex
-	began   []string
-	bases   map[string]string
-	now     int
-	most    int
-	fail    map[string]matrix.Outcome
-	hold    map[string]chan struct{} // until closed, or the context ends
-	content string
-}
-
-func (b *builder) run(ctx context.Context, t matrix.Task) matrix.Outcome {
-	b.mu.Lock()
-	b.began = append(b.began, t.Job.Name)
-	if b.bases == nil {
-		b.bases = map[string]string{}
-	}
-	b.bases[t.Job.Name] = t.Base
-	b.now++
-	b.most = max(b.most, b.now)
-	hold := b.hold[t.Job.Name]
-	fail, fails := b.fail[t.Job.Name]
-	b.mu.Unlock()
-	defer func() { b.mu.Lock(); b.now--; b.mu.Unlock() }()
-	if err := os.WriteFile(t.Log, []byte("building "+t.Job.Name+"\n"), 0o644); err != nil {
-		return matrix.Outcome{Exit: 1, Problem: err.Error()}
-	}
-	if hold != nil {
-		select {
-		case <-hold:
-		case <-ctx.Done():
-			return matrix.Outcome{Exit: 130, Problem: "interrupted"}
-		}
-	}
-	if fails {
-		return fail
-	}
-	path := filepath.Join(t.Out, t.Job.Name+".tar")
-	text := b.content + t.Job.Name
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		return matrix.Outcome{Exit: 1, Problem: err.Error()}
-	}
-	return matrix.Outcome{Image: &matrix.Image{
-		Name: t.Job.Name, Distro: t.Job.Distro, Digest: "tree of " + text,
-		Artifacts: []matrix.Artifact{{Format: "tar", Path: path, SHA256: sha256Hex(text), Size: int64(len(text))}},
-	}}
-}
-
-func (b *builder) options(t *testing.T) matrix.Options {
-	t.Helper()
-	return matrix.Options{Directory: filepath.Join(t.TempDir(), "results"), Jobs: 2, Program: "1.0", Run: b.run}
-}
-
-func runMatrix(ctx context.Context, t *testing.T, m *matrix.Matrix, o matrix.Options) *matrix.Report {
-	t.Helper()
-	r, err := matrix.Run(ctx, m, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func statuses(r *matrix.Report) map[string]matrix.Status {
-	all := map[string]matrix.Status{}
-	for _, j := range r.Jobs {
-		all[j.Name] = j.Status
-	}
-	return all
-}
-
-func result(t *testing.T, r *matrix.Report, name string) matrix.Result {
-	t.Helper()
-	for _, j := range r.Jobs {
-		if j.Name == name {
-			return j
-		}
-	}
-	t.Fatalf("there is no result of %s", name)
-	return matrix.Result{}
-}
 
 func TestAnImageIsBuiltAfterTheOneThatItIsBuiltOn(t *testing.T) {
 	m, b := read(t, grid), &builder{}
@@ -241,96 +136,6 @@ func TestAnInterruptEndsWhatRunsAndKeepsWhatIsDone(t *testing.T) {
 	}
 }
 
-func readJSON(t *testing.T, path string, v any) {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(data, v)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestResumeBuildsAgainWhatIsBuiltOfSomethingElse(t *testing.T) {
-	dir := t.TempDir()
-	write := func(name, text string) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("setup.sh", "echo one\n")
-	if err := os.MkdirAll(filepath.Join(dir, "tree/deep"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	write("tree/deep/file", "one")
-	at := func(text string) *matrix.Matrix {
-		m, err := matrix.Read(spec.Source{Name: "images.yaml", Directory: dir, Home: "/root"}, []byte(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m
-	}
-	const text = `version: 1
-defaults: {image: {format: [tar]}}
-distros: [debian]
-variants: [{name: low}, {name: high, base: low, customize: {script: [setup.sh]}}, {name: alone, customize: {copy: ["tree:/opt"]}}]
-`
-	b := &builder{}
-	o := b.options(t)
-	o.Resume, o.Jobs = true, 1
-	all := []string{"debian-low", "debian-alone", "debian-high"}
-	image := filepath.Join(o.Directory, "jobs/debian-alone/image/debian-alone.tar")
-	for _, c := range []struct {
-		what   string
-		change func()
-		text   string
-		want   []string
-	}{
-		{"the first time", func() {}, text, all},
-		{"nothing", func() {}, text, nil},
-		{"a script", func() { write("setup.sh", "echo two\n") }, text, []string{"debian-high"}},
-		{"what is copied", func() { write("tree/deep/file", "two") }, text, []string{"debian-alone"}},
-		{"a comment of the file", func() {}, text + "# more\n", nil},
-		{"a variant", func() {}, strings.Replace(text, "{name: low}", "{name: low, packages: [vim]}", 1), []string{"debian-low"}},
-		{"the image", func() { truncate(t, image) }, strings.Replace(text, "{name: low}", "{name: low, packages: [vim]}", 1), []string{"debian-alone"}},
-		{"the base's content", func() { b.content = "other"; write("setup.sh", "x") }, strings.Replace(text, "{name: low}", "{name: low, packages: [nano]}", 1), []string{"debian-low", "debian-high"}},
-		{"the program", func() { o.Program = "2.0" }, text, all},
-		{"what surrounds it", func() { o.Surroundings = "SOURCE_DATE_EPOCH=1" }, text, all},
-	} {
-		b.began = nil
-		c.change()
-		r := runMatrix(t.Context(), t, at(c.text), o)
-		if r.Count(matrix.Done) != 3 || !slices.Equal(b.began, c.want) {
-			t.Errorf("after a change of %s this was built: %v; want %v", c.what, b.began, c.want)
-		}
-		for _, j := range r.Jobs {
-			if j.Resumed == slices.Contains(c.want, j.Name) {
-				t.Errorf("after a change of %s, %s is done before: %v", c.what, j.Name, j.Resumed)
-			}
-		}
-	}
-}
-
-func truncate(t *testing.T, path string) {
-	t.Helper()
-	if err := os.Truncate(path, 1); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestWithoutResumeEverythingIsBuiltAgain(t *testing.T) {
-	m, b := read(t, grid), &builder{}
-	o := b.options(t)
-	for range 2 {
-		b.began = nil
-		runMatrix(t.Context(), t, m, o)
-		if len(b.began) != 9 {
-			t.Errorf("%v", b.began)
-		}
-	}
-}
-
 func TestWhatAnImageOfABrokenHeartSaysIsNotBelieved(t *testing.T) {
 	m := read(t, "version: 1\ndefaults: {image: {format: [tar]}}\ndistros: [a]\n")
 	for want, out := range map[string]matrix.Outcome{
@@ -374,40 +179,6 @@ func TestOnlyBuildsWhatIsAskedForAndWhatThatIsBuiltOn(t *testing.T) {
 	}
 }
 
-func TestResultsAreWrittenIntoNothingThatIsSomebodysElse(t *testing.T) {
-	m, b := read(t, grid), &builder{}
-	o := b.options(t)
-	if err := os.MkdirAll(o.Directory, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	diary := filepath.Join(o.Directory, "diary")
-	if err := os.WriteFile(diary, []byte("dear diary"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := matrix.Run(t.Context(), m, o); !errors.Is(err, matrix.ErrForeign) || len(b.began) > 0 {
-		t.Errorf("%v, and began %v", err, b.began)
-	}
-	if entries, _ := os.ReadDir(o.Directory); len(entries) != 1 {
-		t.Errorf("it holds %v", entries)
-	}
-}
-
-func TestTwoRunsDoNotShareResults(t *testing.T) {
-	m := read(t, "version: 1\ndefaults: {image: {format: [tar]}}\ndistros: [a]\n")
-	b := &builder{}
-	o := b.options(t)
-	var second error
-	o.Begun = func(matrix.Job) {
-		other := o
-		other.Begun = nil
-		_, second = matrix.Run(t.Context(), m, other)
-	}
-	runMatrix(t.Context(), t, m, o)
-	if !errors.Is(second, matrix.ErrBusy) {
-		t.Errorf("the second run says %v", second)
-	}
-}
-
 func TestWhatIsWrongInManyImagesIsSaidOnce(t *testing.T) {
 	_, err := matrix.Read(spec.Source{Name: "m.yaml", Directory: "/src", Home: "/root"}, []byte(`version: 1
 defaults: {image: {format: [zip]}, mirrors: [nonsense]}
@@ -428,46 +199,5 @@ func TestAnImageNeedsAFormat(t *testing.T) {
 	_, err := matrix.Read(spec.Source{Name: "m.yaml", Directory: "/src", Home: "/root"}, []byte("version: 1\ndistros: [a]\n"))
 	if err == nil || !strings.Contains(err.Error(), "m.yaml:2:11: image.format: is not given for a") {
 		t.Error(err)
-	}
-}
-
-func TestATailIsTextAndNothingElse(t *testing.T) {
-	m := read(t, "version: 1\ndefaults: {image: {format: [tar]}}\ndistros: [a]\n")
-	b := &builder{}
-	o := b.options(t)
-	o.Run = func(_ context.Context, t matrix.Task) matrix.Outcome {
-		var text strings.Builder
-		for i := range 5000 {
-			fmt.Fprintf(&text, "line %d\n", i)
-		}
-		text.WriteString("\x1b[31mred\x1b[0m \x00\xff\x1b]0;title\x07 over\rwritten\n")
-		_ = os.WriteFile(t.Log, []byte(text.String()), 0o644)
-		return matrix.Outcome{Exit: 1}
-	}
-	r := runMatrix(t.Context(), t, m, o)
-	got := r.Jobs[0].Tail
-	if len(got) != 40 || got[39] != "written" || got[38] != "line 4999" {
-		t.Errorf("%d lines: %q", len(got), got)
-	}
-}
-
-func TestALinkAmongResultsLeadsNowhere(t *testing.T) {
-	m := read(t, "version: 1\ndefaults: {image: {format: [tar]}}\ndistros: [a, b]\n")
-	for _, link := range []string{"jobs", "jobs/a", "jobs/a/image"} {
-		b := &builder{}
-		o := b.options(t)
-		runMatrix(t.Context(), t, m, o)
-		elsewhere := t.TempDir()
-		at := filepath.Join(o.Directory, link)
-		if err := errors.Join(os.RemoveAll(at), os.Symlink(elsewhere, at)); err != nil {
-			t.Fatal(err)
-		}
-		r, err := matrix.Run(t.Context(), m, o)
-		if r == nil || result(t, r, "a").Status != matrix.Failed || !strings.Contains(result(t, r, "a").Reason, link+" is no directory") {
-			t.Errorf("%s: %v, %+v", link, err, r)
-		}
-		if left, _ := os.ReadDir(elsewhere); len(left) > 0 {
-			t.Errorf("%s leads to %v", link, left)
-		}
 	}
 }
