@@ -208,7 +208,7 @@ func (a *app) matrixMerge(ctx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := matrix.Merge(dirs, out)
+	r, err := matrix.Merge(dirs, out, func(problem string) { a.log.Warn(problem) })
 	if err != nil {
 		return err
 	}

@@ -42,13 +42,17 @@ func (f found) same(g found) bool {
 
 // Merge joins the results of several runs of one matrix file into one report in
 // the directory out, with their logs; images stay where they are. What no run
-// has is in it as missing.
-func Merge(dirs []string, out string) (*Report, error) {
+// has is in it as missing. warn is told of a run that has left no result at all,
+// for that is how a runner that was killed leaves its directory.
+func Merge(dirs []string, out string, warn func(problem string)) (*Report, error) {
 	var all []found
 	for _, dir := range dirs {
 		own, err := readResults(dir)
 		if err != nil {
 			return nil, err
+		}
+		if len(own) == 0 {
+			warn(dir + " holds no result: its runner has ended before any was done")
 		}
 		all = append(all, own...)
 	}
@@ -200,14 +204,15 @@ func readLog(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, LogLimit+1<<20))
 }
 
-// readResults reads the results of all jobs in a results directory.
+// readResults reads the results of all jobs in a results directory. One that is
+// of this program may have none.
 func readResults(dir string) ([]found, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
 	paths, err := filepath.Glob(filepath.Join(escapeGlob(dir), dirJobs, "*", fileResult))
-	if err != nil || len(paths) == 0 {
+	if err != nil || len(paths) == 0 && !isResults(dir) {
 		return nil, &MergeError{dir + " holds no results of a matrix", "name a directory that nspawn-build matrix -o wrote"}
 	}
 	var all []found

@@ -9,12 +9,44 @@ import (
 	"github.com/nspawn-build/nspawn-build/core/matrix"
 )
 
-// merged joins and returns what there is to say.
+// merged joins, and wants no warning.
 func merged(t *testing.T, dirs ...string) (*matrix.Report, string, error) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "merged")
-	r, err := matrix.Merge(dirs, out)
+	r, err := matrix.Merge(dirs, out, func(problem string) { t.Errorf("warned: %s", problem) })
 	return r, out, err
+}
+
+// A runner that was killed amid its build leaves what it had by then.
+func TestARunnerThatDiesCostsNoMoreThanItsOwnResult(t *testing.T) {
+	dead := filepath.Join(t.TempDir(), "dead")
+	for name, text := range map[string]string{"matrix.lock": "", "jobs/arch-web/log": "building"} {
+		path := filepath.Join(dead, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var warned []string
+	warn := func(problem string) { warned = append(warned, problem) }
+	r, err := matrix.Merge([]string{dead, runner(t, &builder{}, grid, "arch-minimal")}, filepath.Join(t.TempDir(), "merged"), warn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := statuses(r); got["arch-web"] != matrix.Missing || got["arch-minimal"] != matrix.Done || len(got) != 9 {
+		t.Errorf("%v", got)
+	}
+	if len(warned) != 1 || !strings.Contains(warned[0], dead+" holds no result") {
+		t.Errorf("warned %q", warned)
+	}
+	if _, err := matrix.Merge([]string{dead}, filepath.Join(t.TempDir(), "merged"), warn); err == nil || !strings.Contains(err.Error(), "there are no results to join") {
+		t.Errorf("of nothing a report is made: %v", err)
+	}
+	if _, err := matrix.Merge([]string{dead, t.TempDir()}, filepath.Join(t.TempDir(), "merged"), warn); err == nil || !strings.Contains(err.Error(), "holds no results") {
+		t.Errorf("what is foreign is joined: %v", err)
+	}
 }
 
 // runner builds some images of the grid as one of several runners would.
