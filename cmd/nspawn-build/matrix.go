@@ -138,6 +138,12 @@ func (a *app) matrixRun(ctx *cli.Context, m *matrix.Matrix, needed map[string]bo
 	if err != nil {
 		return err
 	}
+	var keys []string
+	if m.InvokerKeys() {
+		if keys, err = invokerKeys(); err != nil {
+			return err
+		}
+	}
 	runner, end, err := a.newMatrixRunner()
 	if err != nil {
 		return err
@@ -147,7 +153,7 @@ func (a *app) matrixRun(ctx *cli.Context, m *matrix.Matrix, needed map[string]bo
 	show := a.showMatrix(len(m.Jobs), runner)
 	report, err := matrix.Run(ctx.Context, m, matrix.Options{
 		Directory: dir, Jobs: jobs, FailFast: ctx.Bool("fail-fast"), Resume: ctx.Bool("resume"), Needed: needed,
-		Program: version, Surroundings: a.surroundings(pushWords(ctx)), Run: runner.run, Begun: show.begun, Ended: show.ended,
+		Program: version, Surroundings: a.surroundings(pushWords(ctx)), InvokerKeys: keys, Push: push, Run: runner.run, Begun: show.begun, Ended: show.ended,
 	})
 	show.close()
 	if report == nil {

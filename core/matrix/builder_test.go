@@ -43,6 +43,7 @@ type builder struct {
 	fail    map[string]matrix.Outcome
 	hold    map[string]chan struct{} // until closed, or the context ends
 	content string
+	push    map[string]string // the tags that images get
 }
 
 func (b *builder) run(ctx context.Context, t matrix.Task) matrix.Outcome {
@@ -76,8 +77,13 @@ func (b *builder) run(ctx context.Context, t matrix.Task) matrix.Outcome {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		return matrix.Outcome{Exit: 1, Problem: err.Error()}
 	}
+	var pushed []string
+	if tag := b.push[t.Job.Name]; tag != "" {
+		pushed = []string{tag + "@sha256:" + sha256Hex(text)}
+	}
 	return matrix.Outcome{Image: &matrix.Image{
-		Name: t.Job.Name, Distro: t.Job.Distro, Digest: "tree of " + text,
+		Pushed: pushed,
+		Name:   t.Job.Name, Distro: t.Job.Distro, Digest: "tree of " + text,
 		Artifacts: []matrix.Artifact{{Format: "tar", Path: path, SHA256: sha256Hex(text), Size: int64(len(text))}},
 	}}
 }

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/nspawn-build/nspawn-build/core/spec"
@@ -19,11 +18,14 @@ import (
 // it: what is said of it, the files that it names, the program, and the image
 // that it is built on. It is the same wherever the matrix file lies. What the
 // mirrors hold is no part of it.
-func (j Job) inputs(program, baseDigest string) (string, error) {
+func (j Job) inputs(program, baseDigest string, invokerKeys []string) (string, error) {
 	h := sha256.New()
 	said := strings.ReplaceAll(string(j.Spec), strings.TrimSuffix(j.directory, "/")+"/", "./")
 	fmt.Fprintf(h, "program %q\nbase %q\nspec %q\n", program, baseDigest, said)
 	in := j.wish.Input
+	if in.InvokerKeys {
+		fmt.Fprintf(h, "keys %q\n", invokerKeys)
+	}
 	files := append([]string{in.Keyring, j.wish.Image.Lock}, in.Scripts...)
 	files = append(files, j.wish.KeyFiles...)
 	for _, c := range in.Copies {
@@ -49,8 +51,12 @@ func (j Job) inputs(program, baseDigest string) (string, error) {
 }
 
 // addTree adds the content of a file, or of all below a directory, by names
-// that begin at it. What is not there is for the job to say.
+// that begin at it. One that is a link is followed, as it is when it is copied;
+// those in a tree are not. What is not there is for the job to say.
 func addTree(h hash.Hash, root string) error {
+	if real, err := filepath.EvalSymlinks(root); err == nil {
+		root = real
+	}
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		name, relErr := filepath.Rel(root, path)
 		if relErr != nil {
@@ -63,12 +69,6 @@ func addTree(h hash.Hash, root string) error {
 		if err != nil {
 			fmt.Fprintf(h, "unread %q\n", name)
 			return nil //nolint:nilerr // the job that uses it says what is wrong
-		}
-		if path == root && info.Mode()&fs.ModeSymlink != 0 {
-			if info, err = os.Stat(path); err != nil {
-				fmt.Fprintf(h, "unread %q\n", name)
-				return nil //nolint:nilerr // as above
-			}
 		}
 		fmt.Fprintf(h, "%q %s", name, info.Mode())
 		switch {
@@ -104,22 +104,4 @@ func fileDigest(path string) (string, error) {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// whole reports whether the image of an earlier run is still there as it was
-// made. A directory's digest is that of an archive of it, which nobody made:
-// that it is there must do.
-func (img *Image) whole(dir string) bool {
-	if img == nil || len(img.Artifacts) == 0 {
-		return false
-	}
-	return !slices.ContainsFunc(img.Artifacts, func(a Artifact) bool {
-		path := filepath.Join(dir, a.Path)
-		info, err := os.Lstat(path)
-		if err != nil || info.IsDir() {
-			return err != nil
-		}
-		sum, err := fileDigest(path)
-		return err != nil || sum != a.SHA256
-	})
 }

@@ -115,6 +115,11 @@ func (m *Matrix) Named(name string) (Job, bool) {
 	return m.Jobs[i], true
 }
 
+// InvokerKeys tells whether an image lets in who builds it.
+func (m *Matrix) InvokerKeys() bool {
+	return slices.ContainsFunc(m.Jobs, func(j Job) bool { return j.wish.Input.InvokerKeys })
+}
+
 // Order is the order in which jobs are begun when one runs at a time: after the
 // job they are built on, and those first on which the longest chains wait.
 func (m *Matrix) Order() []Job {

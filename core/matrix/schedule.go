@@ -41,9 +41,13 @@ type Options struct {
 	Resume  bool
 	Needed  map[string]bool // jobs that are built only for others
 	Program string          // its version
-	// Surroundings are what beside the file says what images are like.
+	// Surroundings are what beside the file says what images are like, and
+	// InvokerKeys the keys of who runs this, for images that let them in.
 	Surroundings string
-	Run          Runner
+	InvokerKeys  []string
+	// Push are the tags in a registry that Run gives to images, by their names.
+	Push map[string]string
+	Run  Runner
 	// Begun and Ended are told of jobs, one at a time.
 	Begun func(Job)
 	Ended func(Result)
@@ -205,12 +209,12 @@ func (r *run) work(j Job, base Result) Result {
 		baseDigest = base.Image.Digest
 	}
 	var err error
-	if res.Inputs, err = j.inputs(r.Program+"\n"+r.Surroundings, baseDigest); err != nil {
+	if res.Inputs, err = j.inputs(r.Program+"\n"+r.Surroundings, baseDigest, r.InvokerKeys); err != nil {
 		res.Reason = err.Error()
 		return res
 	}
 	if r.Resume {
-		if k, ok := earlier(r.dir.path, j.Name); ok && k.Status == Done && k.Inputs == res.Inputs && k.Image.whole(r.dir.path) {
+		if k, ok := earlier(r.dir.path, j.Name); ok && r.isDone(k, res.Inputs) {
 			k.Resumed, k.Job, k.Needed = true, j, res.Needed
 			return k.Result
 		}
@@ -241,6 +245,15 @@ func (r *run) work(j Job, base Result) Result {
 	}
 	res.Tail = tail(t.Log)
 	return res
+}
+
+// isDone tells whether the result of an earlier run is what would come of those
+// inputs, and is still there.
+func (r *run) isDone(k kept, inputs string) bool {
+	if k.Status != Done || k.Inputs != inputs || !k.Image.whole(r.dir.path) {
+		return false
+	}
+	return r.Push[k.Name] == "" || len(k.Image.Pushed) > 0
 }
 
 // built is the result of a job that says that it is done, if that is so.
