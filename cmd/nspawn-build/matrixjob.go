@@ -106,7 +106,7 @@ func (r *matrixRunner) process(ctx context.Context, args []string, l *jobLog) ma
 	}
 	if err != nil {
 		drained(0)
-		return matrix.Outcome{Exit: exitFault, Problem: "the image could not be begun: " + oneLine(err)}
+		return matrix.Outcome{Exit: exitFault, Problem: "the image could not be begun: " + oneLine(err), Ended: ctx.Err() != nil}
 	}
 	err = cmd.Wait()
 	// Whatever it left behind is no longer anybody's, and does not keep us.
@@ -120,7 +120,10 @@ func (r *matrixRunner) process(ctx context.Context, args []string, l *jobLog) ma
 	} else if out.Exit == 0 {
 		return matrix.Outcome{Exit: exitFault, Problem: "it says that it is done, and not what it has built"}
 	}
-	switch state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); {
+	state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	// One that ends by itself as it is told to ends with a status of its own.
+	out.Ended = ctx.Err() != nil && (out.Exit == exitInterrupted || ok && state.Signaled())
+	switch {
 	case ok && state.Signaled():
 		out.Exit, out.Problem = exitFault, fmt.Sprintf("it was ended by the signal %q", state.Signal())
 		if state.Signal() == syscall.SIGKILL {

@@ -138,8 +138,17 @@ func TestAnInterruptReachesTheProcessOnceAndInGoodOrder(t *testing.T) {
 	r.tell = func(string, string, string) { cancel() }
 	out := r.run(ctx, task)
 	log, _ := os.ReadFile(task.Log)
-	if out.Exit != exitInterrupted || !strings.Contains(string(log), "ended in good order") {
+	if out.Exit != exitInterrupted || !out.Ended || !strings.Contains(string(log), "ended in good order") {
 		t.Errorf("%+v, and the log is %q", out, log)
+	}
+}
+
+func TestAProcessThatFailsAsItIsEndedHasFailed(t *testing.T) {
+	r, task := standIn(t, `trap 'echo "{\"msg\":\"its own fault\",\"level\":\"error\"}" >&2; exit 4' INT; echo '{"msg":"up","stage":"s","level":"info"}' >&2; while :; do sleep 0.05; done`)
+	ctx, cancel := context.WithCancel(t.Context())
+	r.tell = func(string, string, string) { cancel() }
+	if out := r.run(ctx, task); out.Exit != exitBootstrap || out.Ended || out.Problem != "its own fault" {
+		t.Errorf("%+v", out)
 	}
 }
 
@@ -148,7 +157,7 @@ func TestAProcessThatDoesNotHearIsEndedWithAllOfItsOwn(t *testing.T) {
 	r.patience = 100 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	r.tell = func(string, string, string) { cancel() }
-	if out := r.run(ctx, task); out.Exit != exitFault || !strings.Contains(out.Problem, "killed") {
+	if out := r.run(ctx, task); out.Exit != exitFault || !out.Ended || !strings.Contains(out.Problem, "killed") {
 		t.Errorf("%+v", out)
 	}
 	data, err := os.ReadFile(r.program + ".left")

@@ -66,7 +66,7 @@ func (b *builder) run(ctx context.Context, t matrix.Task) matrix.Outcome {
 		select {
 		case <-hold:
 		case <-ctx.Done():
-			return matrix.Outcome{Exit: 130, Problem: "interrupted"}
+			return matrix.Outcome{Exit: 130, Problem: "interrupted", Ended: true}
 		}
 	}
 	if fails {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,6 +25,8 @@ type Outcome struct {
 	Image *Image
 	// Problem and Hint are why it is not; Image.Error comes before them.
 	Problem, Hint string
+	// Ended says that it is not for ctx having ended, and for nothing else.
+	Ended bool
 }
 
 // Runner builds an image. When ctx ends it ends what it runs, in an orderly
@@ -66,7 +69,7 @@ func Run(ctx context.Context, m *Matrix, o Options) (*Report, error) {
 	defer dir.close()
 	host, _ := os.Hostname()
 	r := &run{
-		Options: o, dir: dir, waiting: m.Order(), results: map[string]Result{}, ended: make(chan Result), parent: ctx,
+		Options: o, dir: dir, waiting: m.Order(), results: map[string]Result{}, ended: make(chan ended), parent: ctx,
 		report: &Report{Version: reportVersion, Jobs: []Result{}, Program: o.Program, Host: host, File: m.File, Started: time.Now().UTC().Truncate(time.Millisecond)},
 		order:  m.Jobs,
 	}
@@ -86,7 +89,7 @@ type run struct {
 	waiting []Job
 	running int
 	results map[string]Result
-	ended   chan Result
+	ended   chan ended
 	report  *Report
 	failed  string // the job for which the others are ended
 	errs    error  // what could not be written
@@ -124,7 +127,10 @@ func (r *run) begin() {
 		default:
 			r.waiting = slices.Delete(r.waiting, i, i+1)
 			r.running++
-			go func() { r.ended <- r.work(j, base) }()
+			go func() {
+				res, stopped := r.work(j, base)
+				r.ended <- ended{res, stopped}
+			}()
 			if r.Begun != nil {
 				r.Begun(j)
 			}
@@ -146,14 +152,24 @@ func (r *run) skip(i int, reason string) {
 	r.finish(Result{Job: j, Status: Skipped, Reason: reason, Needed: r.Needed[j.Name]})
 }
 
-// end takes the result of a job that ran.
-func (r *run) end(res Result) {
+// ended is the result of a job that ran, and whether it was stopped.
+type ended struct {
+	Result
+	stopped bool
+}
+
+// end takes the result of a job that ran. One that failed by itself has failed,
+// though others are being stopped meanwhile.
+func (r *run) end(e ended) {
 	r.running--
-	if r.ctx.Err() != nil && res.Status == Failed {
+	res := e.Result
+	if e.stopped && r.ctx.Err() != nil && res.Status == Failed {
 		res.Status = Stopped
-		res.Reason = r.why()
-		if res.Exit == 0 {
-			res.Exit = 1
+		// What it says may be more than that it was told to stop.
+		if own := res.Reason; own != "" && !strings.HasSuffix(own, "interrupted") {
+			res.Reason = r.why() + "; it says: " + own
+		} else {
+			res.Reason = r.why()
 		}
 	}
 	r.finish(res)
@@ -201,9 +217,9 @@ func (r *run) save() {
 
 func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
 
-// work runs one job, or finds that it is done.
-func (r *run) work(j Job, base Result) Result {
-	res := Result{Job: j, Status: Failed, Exit: 1, Needed: r.Needed[j.Name], Started: time.Now().UTC().Truncate(time.Millisecond)}
+// work runs one job, or finds that it is done, and tells whether it was stopped.
+func (r *run) work(j Job, base Result) (res Result, stopped bool) {
+	res = Result{Job: j, Status: Failed, Exit: 1, Needed: r.Needed[j.Name], Started: time.Now().UTC().Truncate(time.Millisecond)}
 	var baseDigest string
 	if base.Image != nil {
 		baseDigest = base.Image.Digest
@@ -211,23 +227,23 @@ func (r *run) work(j Job, base Result) Result {
 	var err error
 	if res.Inputs, err = j.inputs(r.Program+"\n"+r.Surroundings, baseDigest, r.InvokerKeys); err != nil {
 		res.Reason = err.Error()
-		return res
+		return res, false
 	}
 	if r.Resume {
 		if k, ok := earlier(r.dir.path, j.Name); ok && r.isDone(k, res.Inputs) {
 			k.Resumed, k.Job, k.Needed = true, j, res.Needed
-			return k.Result
+			return k.Result, false
 		}
 	}
 	if err := r.dir.prepare(j.Name, dirImage); err != nil {
 		res.Reason = err.Error()
-		return res
+		return res, false
 	}
 	t := Task{Job: j, Out: filepath.Join(r.dir.path, jobPath(j.Name, dirImage)), Log: filepath.Join(r.dir.path, jobPath(j.Name, fileLog))}
 	if j.Base != "" {
 		if t.Base = r.basePath(base); t.Base == "" {
 			res.Reason = "the result of " + j.Base + " names no image that it could be built on"
-			return res
+			return res, false
 		}
 	}
 	out := r.Run(r.ctx, t)
@@ -235,7 +251,7 @@ func (r *run) work(j Job, base Result) Result {
 	res.Log = filepath.ToSlash(jobPath(j.Name, fileLog))
 	res.Image, res.Exit, res.Reason, res.Hint = out.Image.inside(r.dir.path), out.Exit, out.Problem, out.Hint
 	if res.Exit == 0 {
-		return r.built(res)
+		return r.built(res), false
 	}
 	if res.Image != nil && res.Image.Error != nil {
 		res.Reason, res.Hint = res.Image.Error.Message, res.Image.Error.Hint
@@ -244,7 +260,7 @@ func (r *run) work(j Job, base Result) Result {
 		res.Reason = fmt.Sprintf("it ended with exit status %d", res.Exit)
 	}
 	res.Tail = tail(t.Log)
-	return res
+	return res, out.Ended
 }
 
 // isDone tells whether the result of an earlier run is what would come of those

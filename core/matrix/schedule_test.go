@@ -102,6 +102,36 @@ func TestWithFailFastTheOthersAreEnded(t *testing.T) {
 	}
 }
 
+// With fail-fast, what fails by itself while others are being ended has failed.
+func TestWhatFailsByItselfIsNotSaidToBeStopped(t *testing.T) {
+	m := read(t, "version: 1\ndefaults: {image: {format: [tar]}}\ndistros: [a, b, c, d]\n")
+	b := &builder{}
+	o := b.options(t)
+	o.FailFast, o.Jobs = true, 4
+	o.Run = func(ctx context.Context, task matrix.Task) matrix.Outcome {
+		if task.Job.Name == "a" {
+			return matrix.Outcome{Exit: 4, Problem: "no such mirror"}
+		}
+		<-ctx.Done()
+		return map[string]matrix.Outcome{
+			"b": {Exit: 5, Problem: "its script failed", Hint: "mend it"},
+			"c": {Exit: 130, Problem: "bootstrap: interrupted", Ended: true},
+			"d": {Exit: 130, Problem: "the disk is full", Ended: true},
+		}[task.Job.Name]
+	}
+	r := runMatrix(t.Context(), t, m, o)
+	if d := cmp.Diff(map[string]matrix.Status{"a": matrix.Failed, "b": matrix.Failed, "c": matrix.Stopped, "d": matrix.Stopped}, statuses(r)); d != "" {
+		t.Error(d)
+	}
+	if res := result(t, r, "b"); res.Reason != "its script failed" || res.Hint != "mend it" || res.Exit != 5 {
+		t.Errorf("%+v", res)
+	}
+	const why = "a failed, and --fail-fast was given"
+	if c, d := result(t, r, "c").Reason, result(t, r, "d").Reason; c != why || d != why+"; it says: the disk is full" {
+		t.Errorf("%q, %q", c, d)
+	}
+}
+
 func TestAnInterruptEndsWhatRunsAndKeepsWhatIsDone(t *testing.T) {
 	m := read(t, "version: 1\ndefaults: {image: {format: [tar]}}\ndistros: [a, b, c, d]\n")
 	ctx, cancel := context.WithCancel(t.Context())
