@@ -114,3 +114,14 @@ func TestATableThatMakesNoSenseIsNoDisk(t *testing.T) {
 		}
 	}
 }
+
+func TestEachArchitectureThatADiskCanBeMadeForHasARootOfItsOwn(t *testing.T) {
+	known := map[string]string{}
+	for _, arch := range []string{"386", "amd64", "arm", "arm64", "loong64", "ppc64le", "riscv64", "s390x"} {
+		kind := discoverable[arch]
+		if other := known[kind]; kind == "" || len(raw(t, kind)) != 16 || other != "" {
+			t.Errorf("%s has %q, as %q has", arch, kind, other)
+		}
+		known[kind] = arch
+	}
+}

@@ -15,20 +15,24 @@ type partition struct {
 	kind         string
 }
 
-// rootTypes are the types of partitions that hold a root file system, as the
-// Discoverable Partitions Specification has them, and at last that of any Linux's.
+// discoverable are the types of partitions that hold a root file system, as the
+// Discoverable Partitions Specification has them, by what Go calls an
+// architecture: all for which a disk can be made.
+var discoverable = map[string]string{
+	"amd64":   "4f68bce3-e8cd-4db1-96e7-fbcaf984b709",
+	"arm64":   "b921b045-1df0-41c3-af44-4c6f280d3fae",
+	"386":     "44479540-f297-41b2-9af7-d131d5f0458a",
+	"arm":     "69dad710-2ce4-4e3c-b16c-21a1d49abed3",
+	"loong64": "77055800-792c-4f94-b39a-98c91b762bb6",
+	"ppc64le": "c31c45e6-3f39-412e-80fb-4809c4980599",
+	"riscv64": "72ec70a6-cf74-40e6-bd49-4bda08e8f224",
+	"s390x":   "5eead9a9-fe09-4a1e-a1d7-520d00531306",
+}
+
+// rootTypes are those that are looked for here, and at last that of any Linux's.
 func rootTypes() []string {
 	const anyLinux = "0fc63daf-8483-4772-8e79-3d69d8477de4"
-	own := map[string]string{
-		"amd64":   "4f68bce3-e8cd-4db1-96e7-fbcaf984b709",
-		"arm64":   "b921b045-1df0-41c3-af44-4c6f280d3fae",
-		"386":     "44479540-f297-41b2-9af7-d131d5f0458a",
-		"arm":     "69dad710-2ce4-4e3c-b16c-21a1d49abed3",
-		"ppc64le": "c31c45e6-3f39-412e-80fb-4809c4980599",
-		"riscv64": "72ec70a6-cf74-40e6-bd49-4bda08e8f224",
-		"s390x":   "5eead9a9-fe09-4a1e-a1d7-520d00531306",
-	}
-	return []string{own[runtime.GOARCH], anyLinux}
+	return []string{discoverable[runtime.GOARCH], anyLinux}
 }
 
 var errNoFileSystem = errors.New("neither a file system nor a disk with one for a root is in it")
