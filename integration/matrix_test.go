@@ -5,6 +5,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -360,6 +361,18 @@ include:
 	}
 	if junit := h.ReadFile(t, "/srv/junit.xml"); strings.Count(junit, "<testsuite ") != 6 || strings.Count(junit, "<failure ") != 1 {
 		t.Errorf("the JUnit report is %.2000s", junit)
+	}
+	page := h.ReadFile(t, "/srv/results/index.html")
+	rows := regexp.MustCompile(`(?s)<tr><th scope="row">.*?</tr>`).FindAllString(page, -1)
+	if len(rows) != 5 {
+		t.Errorf("the grid has %d rows: %.5000s", len(rows), page)
+	}
+	for _, j := range m.Jobs {
+		cell := fmt.Sprintf(`<a href="#%s">%s</a> <span class="status %s">`, j.Name, j.Name, j.Status)
+		in := slices.IndexFunc(rows, func(row string) bool { return strings.Contains(row, cell) })
+		if in < 0 || j.Name == "poisoned" && !strings.Contains(rows[in], ">debian trixie<") {
+			t.Errorf("the grid does not say of %s that it is %s: %q", j.Name, j.Status, rows)
+		}
 	}
 	h.MustRun(t, "sh", "-c", "rm -r /srv/results /srv/junit.xml")
 	nothingLeft(t, h, before)

@@ -25,8 +25,12 @@ type htmlPage struct {
 	Counts   []htmlCount
 	Variants []string // the columns of the grid
 	Rows     []htmlRow
+	Lost     []htmlJob // of which nobody knows the distribution: there is no result
 	All      []htmlJob
 }
+
+// Columns are those of the grid beside the first, of which it has one at least.
+func (p htmlPage) Columns() int { return max(1, len(p.Variants)) }
 
 type htmlCount struct {
 	Status Status
@@ -64,13 +68,17 @@ func WriteHTML(w io.Writer, r *Report, from, dir string) error {
 		}
 	}
 	for _, res := range r.Jobs {
-		if !slices.Contains(p.Variants, res.Variant) {
+		if res.Distro != "" && !slices.Contains(p.Variants, res.Variant) {
 			p.Variants = append(p.Variants, res.Variant)
 		}
 	}
 	for _, res := range r.Jobs {
 		j := htmlJobOf(res, from, dir)
 		p.All = append(p.All, j)
+		if res.Distro == "" {
+			p.Lost = append(p.Lost, j)
+			continue
+		}
 		title := Job{Distro: res.Distro, Release: res.Release}.Title()
 		i := slices.IndexFunc(p.Rows, func(row htmlRow) bool { return row.Title == title })
 		if i < 0 {

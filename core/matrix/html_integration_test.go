@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
 
 	"github.com/nspawn-build/nspawn-build/core/matrix"
@@ -42,12 +43,11 @@ func browse(t *testing.T, args ...string) (string, string) {
 	return out.String(), said.String()
 }
 
-// written is the page of the sample report in a file.
-func written(t *testing.T) string {
+// written is the page of a report in a file beside its results.
+func written(t *testing.T, r *matrix.Report, dir string) string {
 	t.Helper()
 	var b bytes.Buffer
-	dir := t.TempDir()
-	if err := matrix.WriteHTML(&b, report(), dir, dir); err != nil {
+	if err := matrix.WriteHTML(&b, r, dir, dir); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "index.html")
@@ -58,7 +58,7 @@ func written(t *testing.T) string {
 }
 
 func TestABrowserShowsThePageAndRunsNothingOfIt(t *testing.T) {
-	dom, said := browse(t, "--dump-dom", "file://"+written(t))
+	dom, said := browse(t, "--dump-dom", "file://"+written(t, report(), t.TempDir()))
 	root, err := html.Parse(strings.NewReader(dom))
 	if err != nil {
 		t.Fatal(err)
@@ -84,8 +84,24 @@ func TestABrowserShowsThePageAndRunsNothingOfIt(t *testing.T) {
 	}
 }
 
+// What several runners have left is joined, and its page looked at.
+func TestABrowserShowsWhatEachCellOfAJoinedReportIs(t *testing.T) {
+	r, dir, want := mergedPage(t)
+	dom, said := browse(t, "--dump-dom", "file://"+written(t, r, dir))
+	root, err := html.Parse(strings.NewReader(dom))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, gridRows(root)); d != "" {
+		t.Error(d)
+	}
+	if strings.Contains(said, "CONSOLE") {
+		t.Errorf("the browser says %s", said)
+	}
+}
+
 func TestAPageIsDarkInTheDark(t *testing.T) {
-	page := "file://" + written(t)
+	page := "file://" + written(t, report(), t.TempDir())
 	for _, c := range []struct {
 		name, flag string
 		dark       bool

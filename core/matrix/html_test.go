@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
 
 	"github.com/nspawn-build/nspawn-build/core/matrix"
@@ -84,7 +85,7 @@ func TestThePageHasAGridAndEachImage(t *testing.T) {
 			}
 		}
 	}
-	if cells != 5 { // one row of five variants: web has two
+	if cells != 5 { // a row of four variants, of which web has two, and one for what is lost
 		t.Errorf("the grid has %d cells", cells)
 	}
 	for _, j := range report().Jobs {
@@ -105,6 +106,76 @@ func TestThePageHasAGridAndEachImage(t *testing.T) {
 	}
 	if strings.ContainsAny(text, "\x1b\x00") {
 		t.Error("the page has control characters")
+	}
+}
+
+// gridRows are the rows of the grid of a page: after the title of each, the
+// image and status of each of its jobs.
+func gridRows(root *html.Node) map[string][]string {
+	text := func(n *html.Node) string {
+		var b strings.Builder
+		for d := range n.Descendants() {
+			if d.Type == html.TextNode {
+				b.WriteString(d.Data)
+			}
+		}
+		return b.String()
+	}
+	rows := map[string][]string{}
+	for n := range root.Descendants() {
+		if id, _ := attribute(n, "id"); id != "grid" {
+			continue
+		}
+		title, image := "", ""
+		for d := range n.Descendants() {
+			class, _ := attribute(d, "class")
+			scope, _ := attribute(d, "scope")
+			href, _ := attribute(d, "href")
+			switch {
+			case scope == "row":
+				title = text(d)
+				rows[title] = nil
+			case strings.HasPrefix(href, "#"):
+				image = text(d)
+			case strings.HasPrefix(class, "status "):
+				rows[title] = append(rows[title], image+": "+text(d))
+			}
+		}
+	}
+	return rows
+}
+
+// mergedPage is a report of the results of runners, of which two have left none,
+// with an image that has a distribution and release that another has too.
+func mergedPage(t *testing.T) (r *matrix.Report, dir string, rows map[string][]string) {
+	t.Helper()
+	const text = `version: 1
+defaults: {image: {format: [tar]}}
+distros: [{distro: debian, releases: [trixie, sid]}, arch]
+include: [{name: slim, distro: debian, release: trixie, packages: [vim]}, {name: lost, distro: arch}]
+`
+	bad := &builder{fail: map[string]matrix.Outcome{"slim": {Exit: 4, Problem: "broken"}}}
+	r, dir, err := merged(t, runner(t, &builder{}, text, "debian-trixie"), runner(t, bad, text, "slim"), runner(t, &builder{}, text, "arch"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, dir, map[string][]string{
+		"debian trixie": {"debian-trixie: done", "slim: failed"}, "arch": {"arch: done"},
+		"not built": {"debian-sid: missing", "lost: missing"},
+	}
+}
+
+func TestACellSaysWhichImageItIs(t *testing.T) {
+	r, dir, want := mergedPage(t)
+	_, root, _ := htmlPage(t, r, dir, dir)
+	if d := cmp.Diff(want, gridRows(root)); d != "" {
+		t.Error(d)
+	}
+	sample := gridRows(func() *html.Node { _, root, _ := htmlPage(t, report(), "/r", "/r"); return root }())
+	if d := cmp.Diff(map[string][]string{
+		"debian trixie": {"good: done", "bad: failed", "ended: stopped", "unfit: failed", "later: skipped"}, "not built": {"lost: missing"},
+	}, sample); d != "" {
+		t.Error(d)
 	}
 }
 

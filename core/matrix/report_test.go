@@ -38,6 +38,7 @@ func report() *matrix.Report {
 	}}}
 	skipped.Reason, skipped.Started, skipped.Log, skipped.Seconds = "it is built on bad", time.Time{}, "", 0
 	missing.Reason, missing.Started, missing.Log, missing.Seconds = "no runner has a result of it", time.Time{}, "", 0
+	missing.Distro, missing.Release, missing.Labels = "", "", nil // as nobody knows of it
 	stopped.Reason = "interrupted"
 	return &matrix.Report{
 		Version: 1, Program: "1.0", Host: "runner", File: matrix.File{Name: "images <b>.yaml"}, Started: at, Seconds: 20,
