@@ -44,7 +44,7 @@ func (o Options) orElse(usual time.Duration) time.Duration {
 // was made of ctx: nil, unless the patience with the registry was at its end.
 func Cause(ctx, within context.Context) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // that ctx has ended is not the registry's fault
 	}
 	return context.Cause(within)
 }
