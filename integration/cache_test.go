@@ -97,39 +97,6 @@ func TestTheSameMachineIsMadeAgainOfTheCache(t *testing.T) {
 	}
 }
 
-// Whatever moment a run is killed at, the next one finds no half tree and leaves
-// nothing that nobody knows of.
-func TestAKillAmidFillingTheCacheLeavesNoBadTree(t *testing.T) {
-	t.Parallel()
-	h := installFixture(t, testhost.StartDirect(t, testhost.Options{}))
-	sum := ""
-	for i := range 14 {
-		h.MustRun(t, "rm", "-rf", rootsDirectory)
-		// From the start on until some time after the tree is kept.
-		h.Run(t, "sh", "-c", `nspawn-build --distro fixture box --no-boot >/root/log 2>&1 & pid=$!
-			until grep -q 'unpack\|keep the tree' /root/log; do sleep 0.02; done
-			[ "$2" = unpack ] || until grep -q 'keep the tree' /root/log; do kill -0 $pid || break; done
-			sleep "$1"; kill -KILL $pid; wait $pid`, "sh", fmt.Sprintf("%.3f", float64(i%7)*0.06), []string{"keep", "unpack"}[i/7])
-		createCached(t, h, fixture("other", "--no-boot")...)
-		if all := kept(t, h); len(all) != 1 {
-			t.Errorf("killed at %d, kept are %+v", i, all)
-		}
-		if got := filesOf(t, h, "other"); sum == "" {
-			sum = got
-		} else if got != sum {
-			t.Errorf("killed at %d, the next tree is %s and not %s", i, got, sum)
-		}
-		if left := strings.Fields(h.MustRun(t, "sh", "-c", "ls -A "+rootsDirectory+" "+rootsDirectory+"/locks | grep '^\\.' || true")); len(left) > 0 {
-			t.Errorf("killed at %d, this is left: %q", i, left)
-		}
-		// What is kept is whole, too.
-		if third := createCached(t, h, fixture("third", "--no-boot")...); !third.Cache.Hit || filesOf(t, h, "third") != sum {
-			t.Errorf("killed at %d, what is kept is another: %+v", i, third.Cache)
-		}
-		h.MustRun(t, "sh", "-c", "for m in box other third; do nspawn-build destroy $m || [ $? = 9 ] || exit 1; done")
-	}
-}
-
 // filesOf is a sum of what the distribution has in a machine's tree, but for
 // times: those that making it leaves differ.
 func filesOf(t *testing.T, h *testhost.Host, name string) string {
