@@ -77,8 +77,15 @@ func TestABrowserShowsThePageAndRunsNothingOfIt(t *testing.T) {
 			t.Errorf("%s is not shown", j.Name)
 		}
 	}
+	inOrder(t, said)
+}
+
+// inOrder fails for an error of the page, or what its policy forbids. The browser
+// loads pages of its own beside it, which complain when the machine is busy.
+func inOrder(t *testing.T, said string) {
+	t.Helper()
 	for line := range strings.Lines(said) {
-		if strings.Contains(line, "CONSOLE") { // an error of the page, or what its policy forbids
+		if strings.Contains(line, "CONSOLE") && !strings.Contains(line, "source: chrome://") {
 			t.Errorf("the browser says %s", line)
 		}
 	}
@@ -95,9 +102,7 @@ func TestABrowserShowsWhatEachCellOfAJoinedReportIs(t *testing.T) {
 	if d := cmp.Diff(want, gridRows(root)); d != "" {
 		t.Error(d)
 	}
-	if strings.Contains(said, "CONSOLE") {
-		t.Errorf("the browser says %s", said)
-	}
+	inOrder(t, said)
 }
 
 func TestAPageIsDarkInTheDark(t *testing.T) {
