@@ -18,19 +18,40 @@ import (
 	"github.com/nspawn-build/nspawn-build/integration/testhost"
 )
 
+// signing is whose key signs the images here.
+const signing = "images@images.test"
+
+// signedImages are images that were made and signed by the command, and the public
+// key that they are signed by.
+func signedImages(t *testing.T, formats ...image.Format) (made map[image.Format]image.Artifact, key string) {
+	t.Helper()
+	h := testhost.StartDirect(t, testhost.Options{Packages: []string{"gpg", "gpg-agent"}})
+	h.InstallProduct(t)
+	h.InstallFixture(t)
+	h.MustRun(t, "gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", signing, "ed25519", "sign")
+	h.MustRun(t, "gpg", "--batch", "--quiet", "--output", "/root/public.gpg", "--export", signing)
+	return inFormats(t, h, formats, "--sign", signing), h.Path("/root/public.gpg")
+}
+
+// pulling is a host to which the directory of an image is served.
+func pulling(t *testing.T, suite string, a image.Artifact, key string) *testhost.Host {
+	t.Helper()
+	h := testhost.Start(t, testhost.Options{
+		Suite: suite, Packages: []string{"gpg"},
+		Sites: map[string]http.Handler{"images.test": http.FileServer(http.Dir(filepath.Dir(a.Path)))},
+	})
+	h.CopyIn(t, key, "/etc/systemd/import-pubring.gpg")
+	h.CopyIn(t, key, "/etc/systemd/import-pubring.pgp") // as newer versions call it
+	return h
+}
+
 // What machinectl imports, pulls and boots, and what other tools read, is what
 // the formats are for. What takes a loop device is in the VM tier.
 func TestEachFormatIsImportedOrPulledAndBoots(t *testing.T) {
 	t.Parallel()
-	testhost.Require(t, "skopeo", "umoci", "gpg")
-	dir, made := inFormats(t, image.Directory, image.Tar, image.TarZstd, image.TarXZ, image.TarGzip, image.OCI)
-	key := sign(t, dir)
-	h := testhost.Start(t, testhost.Options{
-		Packages: []string{"gpg"},
-		Sites:    map[string]http.Handler{"images.test": http.FileServer(http.Dir(dir))},
-	})
-	h.CopyIn(t, key, "/etc/systemd/import-pubring.gpg")
-	h.CopyIn(t, key, "/etc/systemd/import-pubring.pgp") // as newer versions call it
+	testhost.Require(t, "skopeo", "umoci")
+	made, key := signedImages(t, image.Directory, image.Tar, image.TarZstd, image.TarXZ, image.TarGzip, image.OCI)
+	h := pulling(t, "", made[image.Tar], key)
 
 	// What it pulls it keeps a read-only copy of, which only it removes.
 	defer func() { h.MustRun(t, "machinectl", "clean") }()
@@ -62,7 +83,8 @@ func TestEachFormatIsImportedOrPulledAndBoots(t *testing.T) {
 		bootsImage(t, h, "plain")
 	})
 	t.Run("oci, unpacked by another tool", func(t *testing.T) {
-		layout := made[image.OCI].Path
+		layout := filepath.Join(t.TempDir(), "layout")
+		output(t, "cp", "--archive", made[image.OCI].Path, layout) // to a path that other tools can resolve
 		if digest := output(t, "skopeo", "inspect", "--format", "{{.Digest}}", "oci:"+layout+":"+image.Tag); digest != "sha256:"+made[image.OCI].SHA256 {
 			t.Errorf("skopeo says %s, we %s", digest, made[image.OCI].SHA256)
 		}
@@ -71,12 +93,46 @@ func TestEachFormatIsImportedOrPulledAndBoots(t *testing.T) {
 		copyTree(t, h, filepath.Join(bundle, "rootfs"), "oci")
 		bootsImage(t, h, "oci")
 	})
+}
+
+// Where systemd looks for sums and signatures is not the same in every version: what
+// the command wrote is right for each, as it lies there.
+func TestEverySystemdPullsWhatTheCommandWroteAndVerifiesIt(t *testing.T) {
+	t.Parallel()
+	made, key := signedImages(t, image.TarGzip, image.Tar, image.TarZstd)
+	dir := filepath.Dir(made[image.Tar].Path)
+	for suite, zstd := range map[string]bool{"bookworm": false, "trixie": false, "forky": true} {
+		t.Run(suite, func(t *testing.T) {
+			h := pulling(t, suite, made[image.Tar], key)
+			pull := func(verify, from, to string) testhost.Result {
+				return h.Run(t, "machinectl", "--quiet", "pull-tar", "--verify="+verify, "http://images.test/"+from, to)
+			}
+			for _, verify := range []string{"checksum", "signature"} {
+				if r := pull(verify, "system.tar.gz", verify); r.Exit != 0 || !h.Exists(t, "/var/lib/machines/"+verify+"/usr/lib/os-release") {
+					t.Errorf("it is not pulled by its %s: %s", verify, r)
+				}
+				h.MustRun(t, "machinectl", "clean") // the server has no ETags, by which it would know it again
+			}
+			// What the docs say of zstd.
+			h.CopyIn(t, made[image.TarZstd].Path, "/var/tmp/system.tar.zst")
+			if r := h.Run(t, "machinectl", "--quiet", "import-tar", "/var/tmp/system.tar.zst", "zstd"); (r.Exit == 0) != zstd {
+				t.Errorf("whether it reads zstd should be %t: %s", zstd, r)
+			}
+			h.MustRun(t, "rm", "-f", "/etc/systemd/import-pubring.gpg", "/etc/systemd/import-pubring.pgp")
+			if r := pull("signature", "system.tar", "strange"); r.Exit == 0 {
+				t.Errorf("it was taken without the key: %s", r)
+			}
+		})
+	}
 	t.Run("what was changed on the way is refused", func(t *testing.T) {
+		h := pulling(t, "", made[image.Tar], key)
 		if err := os.WriteFile(filepath.Join(dir, "system.tar"), []byte("something else"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if r := h.Run(t, "machinectl", "--quiet", "pull-tar", "--verify=checksum", "http://images.test/system.tar", "changed"); r.Exit == 0 {
-			t.Errorf("it was taken: %s", r)
+		for _, verify := range []string{"checksum", "signature"} {
+			if r := h.Run(t, "machinectl", "--quiet", "pull-tar", "--verify="+verify, "http://images.test/system.tar", "changed"); r.Exit == 0 {
+				t.Errorf("it was taken by its %s: %s", verify, r)
+			}
 		}
 	})
 }
@@ -108,27 +164,4 @@ func output(t *testing.T, argv ...string) string {
 		t.Fatalf("%s: %v: %s", strings.Join(argv, " "), err, failed.String())
 	}
 	return strings.TrimSpace(string(out))
-}
-
-// sign signs the checksums in dir with a new key, and returns the public one.
-func sign(t *testing.T, dir string) string {
-	t.Helper()
-	home, err := os.MkdirTemp("", "gpg") // gpg's sockets have short names
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		output(t, "gpgconf", "--homedir", home, "--kill", "all")
-		if err := os.RemoveAll(home); err != nil {
-			t.Error(err)
-		}
-	}()
-	const who = "images@images.test"
-	output(t, "gpg", "--homedir", home, "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", who, "ed25519", "sign")
-	public := filepath.Join(t.TempDir(), "public.gpg")
-	output(t, "gpg", "--homedir", home, "--batch", "--quiet", "--output", public, "--export", who)
-	if _, err := image.Sign(t.Context(), filepath.Join(dir, image.SumsName), image.Signer{Key: who, Home: home}); err != nil {
-		t.Fatal(err)
-	}
-	return public
 }

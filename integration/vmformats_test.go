@@ -11,11 +11,14 @@ import (
 	"github.com/nspawn-build/nspawn-build/integration/testhost"
 )
 
-// TestDiskImagesBootFromALoopDevice runs where the kernel is the test's own:
-// systemd-nspawn needs devices of partitions, which a host that is a container
-// does not get.
+// TestDiskImagesBootFromALoopDevice has the command make images and boots them where
+// the kernel is the test's own: systemd-nspawn needs devices of partitions, which
+// a host that is a container does not get.
 func TestDiskImagesBootFromALoopDevice(t *testing.T) {
-	_, made := inFormats(t, image.Squashfs, image.Erofs, image.Raw)
+	maker := testhost.StartDirect(t, testhost.Options{})
+	maker.InstallProduct(t)
+	maker.InstallFixture(t)
+	made := inFormats(t, maker, []image.Format{image.Squashfs, image.Erofs, image.Raw})
 	files := map[string]string{}
 	for f, a := range made {
 		files["/var/tmp/system."+string(f)] = a.Path

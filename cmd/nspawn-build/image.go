@@ -22,7 +22,7 @@ func (a *app) imageCommand() *cli.Command {
 			"identity, root locked and nobody let in unless that is asked for. With one format PATH\n" +
 			"is the file that is written; with several, or with a / at its end, it is a directory.\n" +
 			"Beside the image are NAME.manifest.json, NAME.spdx.json, NAME.SHA256SUMS, NAME.lock.json\n" +
-			"and NAME.log.\n\n" +
+			"and NAME.log, and FILE.sha256 for each FILE of it.\n\n" +
 			"With --file the spec is taken from a file, of which NAME chooses one machine.",
 		Flags: append(append(imageFlags(), cacheFlags()...),
 			&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "write to `PATH` (default: the current directory)"},
@@ -60,6 +60,7 @@ func imageFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "check", Usage: "verify that `COMMAND` succeeds in the booted image too; may be repeated"},
 		&cli.StringFlag{Name: "source-date-epoch", Usage: "let `SECONDS` since 1970 stand for every time in the image", EnvVars: []string{"SOURCE_DATE_EPOCH"}},
 		&cli.StringFlag{Name: "locked", Usage: "make it of the packages of a lock `FILE`, in exactly those versions"},
+		&cli.StringFlag{Name: "sign", Usage: "sign the checksums by the `KEY` of gpg, for machinectl pull-tar --verify=signature"},
 	}
 	return slices.Concat(flags, grouped("What is done to its tree:", customizeFlags()), grouped("The image:", own))
 }
@@ -162,7 +163,7 @@ func (a *app) imageWish(ctx *cli.Context) (own, file *spec.Wish, err error) {
 	}
 	flags := &spec.Wish{Input: in, Image: spec.ImageInput{
 		Formats: ctx.StringSlice("format"), Verify: ctx.Bool("verify"), Checks: ctx.StringSlice("check"),
-		SourceDateEpoch: ctx.String("source-date-epoch"), Lock: ctx.String("locked"),
+		SourceDateEpoch: ctx.String("source-date-epoch"), Lock: ctx.String("locked"), Sign: ctx.String("sign"),
 	}}
 	if flags.Image.Lock != "" {
 		if flags.Image.Lock, err = filepath.Abs(flags.Image.Lock); err != nil {

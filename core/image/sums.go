@@ -9,78 +9,88 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/nspawn-build/nspawn-build/core/atomicfile"
 )
 
-// SumsName is the file of checksums that `machinectl pull-tar` and pull-raw look
-// for beside what they pull, and SignatureName that of its signature.
+// What is beside an image that is a file, after its name, by which `machinectl
+// pull-tar` and pull-raw verify it: see --verify= in machinectl(1). They ask for
+// the sum of the one file first, and only without that for SHA256SUMS, which
+// several images of one directory would have to share.
+//
+// A signature is in the sum itself, as systemd up to 257 wants it of that file,
+// and beside it, as it does since 258.
 const (
-	SumsName      = "SHA256SUMS"
-	SignatureName = SumsName + ".gpg"
+	SuffixSum       = ".sha256"
+	SuffixSignature = SuffixSum + ".asc"
 )
 
-// Sums is the content of SHA256SUMS for these images, as sha256sum(1) writes it:
-// one line for each that is a file, sorted by name.
+// Summed tells whether images of a format have a sum beside them: what is a
+// directory has none.
+func Summed(f Format) bool { return f != Directory && f != OCI }
+
+// Sum is a line as sha256sum(1) writes it.
+func Sum(a Artifact) []byte {
+	return fmt.Appendf(nil, "%s  %s\n", a.SHA256, filepath.Base(a.Path))
+}
+
+// Sums is one line for each of these images that is a file, sorted by name.
 func Sums(artifacts []Artifact) []byte {
-	var lines []string
+	var lines [][]byte
 	for _, a := range artifacts {
-		if a.Format != Directory && a.Format != OCI {
-			lines = append(lines, fmt.Sprintf("%s  %s\n", a.SHA256, filepath.Base(a.Path)))
+		if Summed(a.Format) {
+			lines = append(lines, Sum(a))
 		}
 	}
-	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[64:], b[64:]) })
-	return []byte(strings.Join(lines, ""))
+	slices.SortFunc(lines, func(a, b []byte) int { return bytes.Compare(a[64:], b[64:]) })
+	return bytes.Join(lines, nil)
 }
 
-// WriteSums writes SHA256SUMS into the directory that the images are in.
-func WriteSums(dir string, artifacts []Artifact) (path string, err error) {
-	path = filepath.Join(dir, SumsName)
-	return path, atomicfile.Write(path, Sums(artifacts), 0o644)
-}
-
-// Signer is a key of GnuPG.
+// Signer is a key of GnuPG, of the keys that $GNUPGHOME has, or $HOME. It asks for
+// nothing: a key with a passphrase needs an agent that knows it.
 type Signer struct {
-	Key  string // as gpg has it: a fingerprint, or an address
-	Home string // the directory with the keys; empty for the caller's own
+	Key string // as gpg has it: a fingerprint, or an address
 }
 
-// Sign signs the checksums at path and returns the path of the signature. It
-// asks for nothing: a key with a passphrase needs an agent that knows it.
-func Sign(ctx context.Context, path string, by Signer) (signature string, err error) {
-	gpg := need("gpg", "signs", "gnupg", "gnupg", "gnupg2")
-	if err := checkNeeds([]Need{gpg}); err != nil {
-		return "", err
-	}
-	if by.Key == "" || strings.HasPrefix(by.Key, "-") {
-		return "", fmt.Errorf("key: %q is not a key", by.Key)
-	}
-	sums, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
+var gnupg = need("gpg", "signs", "gnupg", "gnupg", "gnupg2")
+
+// Needs says what programs signing takes on the host.
+func (Signer) Needs() []Need { return []Need{gnupg} }
+
+// Check tells whether gpg has the secret key.
+func (s Signer) Check(ctx context.Context) error {
+	return s.run(ctx, "", nil, "--list-secret-keys", "--", s.Key)
+}
+
+// Sign returns a sum with its signature in it, and the signature of that.
+func (s Signer) Sign(ctx context.Context, sum []byte) (signed, signature []byte, err error) {
 	dir, err := os.MkdirTemp("", "nspawn-build-sign-")
 	if err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	const result = "signed"
+	made := func(in []byte, how ...string) ([]byte, error) {
+		if err := s.run(ctx, dir, in, append([]string{"--local-user", s.Key, "--yes", "--output", result}, how...)...); err != nil {
+			return nil, err
+		}
+		return os.ReadFile(filepath.Join(dir, result))
+	}
+	if signed, err = made(sum, "--clear-sign"); err != nil {
+		return nil, nil, err
+	}
+	signature, err = made(signed, "--armor", "--detach-sign")
+	return signed, signature, err
+}
+
+func (s Signer) run(ctx context.Context, dir string, in []byte, arguments ...string) error {
+	if s.Key == "" || strings.HasPrefix(s.Key, "-") {
+		return fmt.Errorf("%q is no key", s.Key)
+	}
 	var environment []string
 	for _, name := range []string{"HOME", "GNUPGHOME", "XDG_RUNTIME_DIR"} {
 		if value, ok := os.LookupEnv(name); ok {
 			environment = append(environment, name+"="+value)
 		}
 	}
-	if by.Home != "" {
-		environment = append(environment, "GNUPGHOME="+by.Home)
-	}
-	t := tool{dir: dir, environment: environment, in: bytes.NewReader(sums)}
-	if err := t.run(ctx, "gpg", "--batch", "--no-tty", "--local-user", by.Key, "--output", "signature", "--detach-sign"); err != nil {
-		return "", err
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "signature"))
-	if err != nil {
-		return "", err
-	}
-	signature = filepath.Join(filepath.Dir(path), SignatureName)
-	return signature, atomicfile.Write(signature, data, 0o644)
+	t := tool{dir: dir, environment: environment, in: bytes.NewReader(in)}
+	return t.run(ctx, gnupg.Program, append([]string{"--batch", "--no-tty"}, arguments...)...)
 }

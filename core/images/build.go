@@ -59,7 +59,7 @@ func (h *House) prepare(ctx context.Context, w Wanted) (*build, error) {
 	if b.place, err = newPlace(w); err != nil {
 		return nil, err
 	}
-	if err := h.ready(w, b.place.dir); err != nil {
+	if err := h.ready(ctx, w, b.place.dir); err != nil {
 		return nil, err
 	}
 	if w.Base != "" {
@@ -280,21 +280,35 @@ func (b *build) finish(res *Result) {
 }
 
 // ready checks what writing the formats takes of this host.
-func (h *House) ready(w Wanted, dir string) error {
+func (h *House) ready(ctx context.Context, w Wanted, dir string) error {
 	if h.Machines.Host.Nspawn == "" && (len(w.Spec.Customize.Scripts) > 0 || len(w.Spec.Customize.Hooks) > 0) {
 		return &machines.HostError{Problem: "systemd-nspawn, in which scripts and hooks run, is not installed", Hint: "install systemd-container (Debian, Fedora) or systemd (Arch Linux)"}
 	}
+	var needs []image.Need
 	for _, name := range w.Image.Formats {
-		for _, need := range image.Needs(image.Format(name)) {
-			if sdk.FindTool(need.Program) != "" {
-				continue
-			}
-			missing := image.MissingError{Need: need}
-			hint := missing.Hint()
-			if c := sdk.InstallCommand(h.Machines.Host.Family, need.Packages[h.Machines.Host.Family]); c != "" {
-				hint = "install it: " + c
-			}
-			return &machines.HostError{Problem: missing.Error(), Hint: hint}
+		needs = append(needs, image.Needs(image.Format(name))...)
+	}
+	signer := image.Signer{Key: w.Image.Sign}
+	if signer.Key != "" {
+		needs = append(needs, signer.Needs()...)
+	}
+	for _, need := range needs {
+		if sdk.FindTool(need.Program) != "" {
+			continue
+		}
+		missing := image.MissingError{Need: need}
+		hint := missing.Hint()
+		if c := sdk.InstallCommand(h.Machines.Host.Family, need.Packages[h.Machines.Host.Family]); c != "" {
+			hint = "install it: " + c
+		}
+		return &machines.HostError{Problem: missing.Error(), Hint: hint}
+	}
+	if signer.Key != "" {
+		if err := signer.Check(ctx); err != nil {
+			return spec.Invalid{{
+				Field: "image.sign", Value: signer.Key, Problem: "is no key that can sign: " + err.Error(),
+				Hint: "name one of gpg --list-secret-keys; under sudo those are root's, unless GNUPGHOME is passed on",
+			}}
 		}
 	}
 	return roomBefore(w, dir)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,7 +113,7 @@ func anonymous(s spec.Spec) spec.Spec {
 }
 
 // describe writes what is beside an image.
-func (b *build) describe(context.Context) error {
+func (b *build) describe(ctx context.Context) error {
 	slices.SortFunc(b.packages, func(x, y sdk.Package) int {
 		return strings.Compare(x.Name+"\x00"+x.Architecture+"\x00"+x.Version, y.Name+"\x00"+y.Architecture+"\x00"+y.Version)
 	})
@@ -133,6 +134,30 @@ func (b *build) describe(context.Context) error {
 		suffixManifest: manifest, suffixSBOM: sbom, suffixLock: lock, suffixSums: image.Sums(b.artifacts),
 	} {
 		if err := os.WriteFile(filepath.Join(b.place.out(), b.Spec.Name+suffix), data, 0o644); err != nil {
+			return err
+		}
+	}
+	return b.sums(ctx)
+}
+
+// sums writes the sum of each image that is a file, signed where that is asked for.
+func (b *build) sums(ctx context.Context) error {
+	for _, a := range b.artifacts {
+		if !image.Summed(a.Format) {
+			continue
+		}
+		sum := image.Sum(a)
+		if b.Image.Sign != "" {
+			var signature []byte
+			var err error
+			if sum, signature, err = (image.Signer{Key: b.Image.Sign}).Sign(ctx, sum); err != nil {
+				return fmt.Errorf("signing %s: %w", filepath.Base(a.Path), err)
+			}
+			if err := os.WriteFile(a.Path+image.SuffixSignature, signature, 0o644); err != nil {
+				return err
+			}
+		}
+		if err := os.WriteFile(a.Path+image.SuffixSum, sum, 0o644); err != nil {
 			return err
 		}
 	}

@@ -39,6 +39,7 @@ type place struct {
 	only    string // the name of the only file, when that was given
 	formats []string
 	force   bool
+	signed  bool
 
 	hidden  string
 	lock    *os.File
@@ -48,7 +49,7 @@ type place struct {
 }
 
 func newPlace(w Wanted) (*place, error) {
-	p := &place{name: w.Spec.Name, formats: w.Image.Formats, force: w.Force, dir: w.Out}
+	p := &place{name: w.Spec.Name, formats: w.Image.Formats, force: w.Force, signed: w.Image.Sign != "", dir: w.Out}
 	bad := func(problem, hint string) error {
 		return spec.Invalid{{Field: "out", Value: w.Out, Problem: problem, Hint: hint}}
 	}
@@ -91,6 +92,12 @@ func (p *place) files() []string {
 	var all []string
 	for _, f := range p.formats {
 		all = append(all, p.file(f))
+		if image.Summed(image.Format(f)) {
+			all = append(all, p.file(f)+image.SuffixSum)
+		}
+	}
+	if p.signed {
+		all = append(all, p.signatures()...)
 	}
 	for _, suffix := range []string{suffixManifest, suffixSBOM, suffixSums, suffixLock, suffixLog} {
 		all = append(all, p.name+suffix)
@@ -98,12 +105,32 @@ func (p *place) files() []string {
 	return all
 }
 
+// signatures are those of the images.
+func (p *place) signatures() []string {
+	var all []string
+	for _, f := range p.formats {
+		if image.Summed(image.Format(f)) {
+			all = append(all, p.file(f)+image.SuffixSignature)
+		}
+	}
+	return all
+}
+
+// stale are what an image of before may have had and this one has not: an old
+// signature would have the new sum refused.
+func (p *place) stale() []string {
+	if p.signed {
+		return nil
+	}
+	return p.signatures()
+}
+
 // vacant says what is in the way. A log is written anew.
 func (p *place) vacant() error {
 	if p.force {
 		return nil
 	}
-	for _, f := range p.files() {
+	for _, f := range append(p.files(), p.stale()...) {
 		path := filepath.Join(p.dir, f)
 		if _, err := os.Lstat(path); err == nil && f != p.name+suffixLog {
 			return &ExistsError{path}
@@ -250,8 +277,17 @@ func (p *place) publish() error {
 		return err
 	}
 	var done []string
-	files := p.files()
-	for _, f := range files {
+	if p.force {
+		for _, f := range p.stale() {
+			if err := os.Rename(filepath.Join(p.dir, f), filepath.Join(p.old(), f)); errors.Is(err, fs.ErrNotExist) {
+				continue
+			} else if err != nil {
+				return errors.Join(err, p.takeBack(done))
+			}
+			done = append(done, f)
+		}
+	}
+	for _, f := range p.files() {
 		from, to, old := filepath.Join(p.out(), f), filepath.Join(p.dir, f), filepath.Join(p.old(), f)
 		if p.force || f == p.name+suffixLog {
 			if err := os.Rename(to, old); err != nil && !errors.Is(err, fs.ErrNotExist) {

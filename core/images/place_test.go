@@ -115,3 +115,52 @@ func TestWhatAKilledRunLeftIsSweptAndWhatRunsIsNot(t *testing.T) {
 		t.Errorf("there are %v: %v", entries, err)
 	}
 }
+
+// An old signature is not that of the new sum, and systemd would refuse the image.
+func TestASignatureOfAnImageThatIsReplacedGoesWithIt(t *testing.T) {
+	onlyRoot(t)
+	dir := t.TempDir()
+	signed := Wanted{Spec: spec.Spec{Name: "x"}, Image: spec.Image{Formats: []string{"tar", "oci"}, Sign: "somebody"}, Out: dir, Into: true}
+	p, err := newPlace(signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fillPlace(t, p, "one")
+	if err := errors.Join(p.publish(), p.remove(context.Background())); err != nil {
+		t.Fatal(err)
+	}
+	signature := filepath.Join(dir, "x.tar.sha256.asc")
+	if _, err := os.Stat(signature); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "x.tar.sha256")); err != nil {
+		t.Fatal(err)
+	}
+	for _, in := range []string{"x.tar", "x.manifest.json"} { // what comes in between
+		q := placeIn(t, dir, true)
+		fillPlace(t, q, "two")
+		if err := os.Remove(filepath.Join(q.out(), in)); err != nil {
+			t.Fatal(err)
+		}
+		if err := q.publish(); err == nil {
+			t.Errorf("%s is published without being there", in)
+		}
+		if err := q.remove(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if data, err := os.ReadFile(signature); err != nil || string(data) != "one" {
+			t.Errorf("the signature did not come back: %q: %v", data, err)
+		}
+	}
+	q := placeIn(t, dir, true)
+	fillPlace(t, q, "two")
+	if err := errors.Join(q.publish(), q.remove(context.Background())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(signature); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is there: %v", err)
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, "x.tar.sha256")); err != nil || string(data) != "two" {
+		t.Errorf("the sum is %q: %v", data, err)
+	}
+}

@@ -31,7 +31,7 @@ type Image struct {
 	// Format is what is pulled: "tar" or "raw". Only for a URL.
 	Format string
 	// Verify is what has to be right of what is pulled: "checksum", by the
-	// SHA256SUMS beside it, "signature", by the SHA256SUMS.gpg, or "no".
+	// FILE.sha256 beside it, "signature", by that of it, or "no".
 	Verify string
 }
 
@@ -110,7 +110,7 @@ func imageConfig(i Image) (map[string]any, spec.Invalid) {
 
 // imageSuffixes are those that importd takes for part of a file's name and not
 // of the image's.
-var imageSuffixes = []string{".tar", ".tar.xz", ".tar.gz", ".tar.zst", ".raw", ".raw.xz", ".raw.gz", ".raw.zst"}
+var imageSuffixes = []string{".tar", ".tar.xz", ".tar.gz", ".raw", ".raw.xz", ".raw.gz"}
 
 func pulled(i Image, u *url.URL) (map[string]any, spec.Invalid) {
 	format, verify := cmp.Or(i.Format, "tar"), cmp.Or(i.Verify, "checksum")
@@ -125,6 +125,12 @@ func pulled(i Image, u *url.URL) (map[string]any, spec.Invalid) {
 		bad = append(bad, &spec.FieldError{Field: "image-verify", Value: verify, Problem: "is not a way to verify", Hint: "use checksum, signature or no"})
 	}
 	name := path.Base(u.Path)
+	if strings.HasSuffix(name, ".zst") {
+		return nil, append(bad, &spec.FieldError{
+			Field: "image", Value: i.Place, Problem: "is compressed by zstd, which systemd-importd of most clients cannot read (systemd up to 257)",
+			Hint: "serve it as .tar.xz or .tar.gz: nspawn-build image --format tar.xz",
+		})
+	}
 	for _, suffix := range imageSuffixes {
 		if rest, ok := strings.CutSuffix(name, suffix); ok {
 			name = rest
@@ -132,7 +138,7 @@ func pulled(i Image, u *url.URL) (map[string]any, spec.Invalid) {
 		}
 	}
 	if _, e := spec.ParseName(name); e != nil {
-		bad = append(bad, &spec.FieldError{Field: "image", Value: i.Place, Problem: "does not end in the name of an image", Hint: "name a file such as https://images.example.org/web.tar.zst"})
+		bad = append(bad, &spec.FieldError{Field: "image", Value: i.Place, Problem: "does not end in the name of an image", Hint: "name a file such as https://images.example.org/web.tar.xz"})
 	}
 	return map[string]any{
 		"image":          name,

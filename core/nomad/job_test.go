@@ -34,14 +34,14 @@ func build(t *testing.T, change func(*spec.Input)) spec.Spec {
 }
 
 func TestAJobSaysWhatTheSpecSays(t *testing.T) {
-	job, left, err := Describe(build(t, nil), Options{Image: Image{Place: "https://images.example.org/web.tar.zst"}})
+	job, left, err := Describe(build(t, nil), Options{Image: Image{Place: "https://images.example.org/web.tar.xz"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	task := job.TaskGroups[0].Tasks[0]
 	want := map[string]any{
 		"image":          "web",
-		"image_download": []map[string]any{{"url": "https://images.example.org/web.tar.zst", "type": "tar", "verify": "checksum"}},
+		"image_download": []map[string]any{{"url": "https://images.example.org/web.tar.xz", "type": "tar", "verify": "checksum"}},
 		"boot":           true, "network_veth": true, "user_namespacing": true, "ephemeral": false,
 		"bind":           []map[string]string{{"/srv/data": "/data"}},
 		"bind_read_only": []map[string]string{{"/etc/motd": "/etc/motd"}},
@@ -81,6 +81,8 @@ func TestAnImageIsPulledOrThere(t *testing.T) {
 		"a path":         {Image{Place: "/var/lib/machines/web"}, "/var/lib/machines/web", ""},
 		"a name":         {Image{Place: "web"}, "web", ""},
 		"none":           {Image{}, nil, "image"},
+		"zstd":           {Image{Place: "https://images.example.org/web.tar.zst"}, nil, "image"},
+		"a zstd disk":    {Image{Place: "https://images.example.org/web.raw.zst", Format: "raw"}, nil, "image"},
 		"another scheme": {Image{Place: "oci://registry.example.org/web"}, nil, "image"},
 		"relative":       {Image{Place: "images/web"}, nil, "image"},
 		"a secret":       {Image{Place: "https://me:secret@images.example.org/web.tar"}, nil, "image"},

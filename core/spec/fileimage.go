@@ -45,6 +45,10 @@ var fileImage = []FileField{
 		Key: "image.lock", Flag: "locked", path: true, Help: "a lock file, whose packages in whose versions the image is made of",
 		at: func(w *Wish) any { return &w.Image.Lock },
 	},
+	{
+		Key: "image.sign", Flag: "sign", Help: "the key of gpg that signs the checksums by which the image is verified",
+		at: func(w *Wish) any { return &w.Image.Sign },
+	},
 }
 
 // absolute makes a path of a list absolute; a colon is part of a script's.

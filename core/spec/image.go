@@ -19,6 +19,7 @@ type ImageInput struct {
 	Checks          []string
 	SourceDateEpoch string
 	Lock            string // the path of a lock file
+	Sign            string // a key of GnuPG
 }
 
 // Image is how an image is made of a tree.
@@ -30,12 +31,14 @@ type Image struct {
 	// it, in seconds since 1970; 0 means the clock's.
 	SourceDateEpoch int64  `json:"sourceDateEpoch,omitempty"`
 	Lock            string `json:"lock,omitempty"`
+	// Sign is the key, as gpg has it, that signs what the image is verified by.
+	Sign string `json:"sign,omitempty"`
 }
 
 // BuildImage checks in, beside Build. Its error is an Invalid.
 func BuildImage(in ImageInput) (Image, error) {
 	var found Invalid
-	img := Image{Verify: in.Verify || len(in.Checks) > 0, Checks: in.Checks, Lock: in.Lock}
+	img := Image{Verify: in.Verify || len(in.Checks) > 0, Checks: in.Checks, Lock: in.Lock, Sign: in.Sign}
 	for _, f := range in.Formats {
 		switch {
 		case !slices.Contains(ImageFormats, f):
@@ -64,6 +67,9 @@ func BuildImage(in ImageInput) (Image, error) {
 	}
 	if in.Lock != "" && (!filepath.IsAbs(in.Lock) || hasControl(in.Lock)) {
 		found = append(found, &FieldError{"image.lock", in.Lock, "is not the path of a file", "name the lock file that an image was built with before"})
+	}
+	if strings.HasPrefix(in.Sign, "-") || hasControl(in.Sign) {
+		found = append(found, &FieldError{"image.sign", in.Sign, "is no key", "name one as gpg does, by its fingerprint or address: gpg --list-secret-keys"})
 	}
 	if len(found) > 0 {
 		return Image{}, found
