@@ -147,6 +147,21 @@ var poisoned = []struct {
 		check: verify.Command + "sleep 1000", says: "not within 40s", shows: "systemd", exit: exitUnreachable,
 	},
 	{
+		name: "leaves", command: "true", flags: []string{"--check", "systemctl poweroff"},
+		check: verify.CleanStop, says: "it ended by itself", shows: "Power", exit: exitUnreachable,
+	},
+	{
+		name: "reboots", command: "true", flags: []string{"--check", "systemctl reboot"},
+		check: verify.CleanStop, says: "status 133", shows: "eboot", exit: exitUnreachable,
+	},
+	{
+		name: "glutton", command: `printf '[Service]\nType=oneshot\nExecStart=/bin/sh -c "cat /dev/zero >/all; rm /all; exit 1"\n' >etc/systemd/system/glutton.service
+			mkdir -p etc/systemd/system/multi-user.target.wants
+			ln -s ../glutton.service etc/systemd/system/multi-user.target.wants/glutton.service`,
+		check: verify.Booted, says: "glutton.service", shows: "No space left", exit: exitBoot,
+		flags: []string{"--check", "test $(cat /proc/1/oom_score_adj) -ge 500"},
+	},
+	{
 		name: "stubborn", command: `printf '[Service]\nExecStart=/bin/sh -c "trap : TERM; while :; do sleep 1; done"\nTimeoutStopSec=infinity\n' >etc/systemd/system/mule.service
 			mkdir -p etc/systemd/system/multi-user.target.wants
 			ln -s ../mule.service etc/systemd/system/multi-user.target.wants/mule.service`,
@@ -285,6 +300,10 @@ func TestAVerificationThatIsEndedAmidItLeavesNothing(t *testing.T) {
 			}
 			t.Run("interrupted", func(t *testing.T) {
 				p := begin()
+				if h.Systemd() {
+					h.MustRun(t, "sh", "-euc", `set -- $(systemctl show --property=MemoryMax --property=MemorySwapMax --property=TasksMax --value 'nspawn-verify-*.scope')
+						echo "$@"; test $# -eq 3; for most; do test "$most" != infinity; done`)
+				}
 				if err := p.Signal(unix.SIGINT); err != nil {
 					t.Fatal(err)
 				}

@@ -127,11 +127,7 @@ type unverifiedError struct {
 }
 
 func (e *unverifiedError) Error() string {
-	var all []string
-	for _, c := range e.report.Failed() {
-		all = append(all, c.Name+": "+c.Detail)
-	}
-	return e.path + ": " + strings.Join(all, "; ")
+	return e.path + ": " + e.report.Faults()
 }
 
 // failedLines are what there is to read about the checks that failed.

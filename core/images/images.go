@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 
@@ -102,11 +101,7 @@ type VerifyError struct {
 }
 
 func (e *VerifyError) Error() string {
-	var all []string
-	for _, c := range e.Report.Failed() {
-		all = append(all, c.Name+": "+c.Detail)
-	}
-	return "the image does not pass: " + strings.Join(all, "; ")
+	return "the image does not pass: " + e.Report.Faults()
 }
 
 // ExistsError says that there is something where an image is to go.

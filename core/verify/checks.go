@@ -102,6 +102,29 @@ func (e *examination) command(text string) func(context.Context) finding {
 	}
 }
 
+// errByItself says of a machine that was up that nobody has asked it to stop.
+var errByItself = errors.New("it ended by itself, before it was asked to power off")
+
+// stopped is the finding about a machine that was not asked to stop and has.
+func (e *examination) stopped() finding {
+	code, err := e.machine.nspawn.Finish()
+	if err != nil {
+		return finding{err: err}
+	}
+	return finding{err: fmt.Errorf("%w: systemd-nspawn ended with status %d", errByItself, code)}
+}
+
+// leaving tells whether the machine is about to stop, or has, though it was not asked to.
+func (e *examination) leaving(ctx context.Context) bool {
+	if e.machine.ended() {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	state, _, err := e.machine.run(ctx, "systemctl", "is-system-running")
+	return e.machine.ended() || err == nil && strings.TrimSpace(state) == "stopping"
+}
+
 // stop asks the machine to power off, and ends it by force when it does not.
 func (e *examination) stop(ctx context.Context) finding {
 	// That the time for all is over is no reason to pull its plug.
@@ -110,9 +133,15 @@ func (e *examination) stop(ctx context.Context) finding {
 	defer cancel()
 	begin := time.Now()
 	n := e.machine.nspawn
-	go n.PowerOff(ctx)
+	leaving := e.leaving(ctx)
+	if !leaving {
+		go n.PowerOff(ctx)
+	}
 	select {
 	case <-n.Exited():
+		if leaving {
+			return e.stopped()
+		}
 	case <-ctx.Done():
 		f := finding{err: fmt.Errorf("it did not power off within %s and was ended by force", limit)}
 		if jobs := e.machine.jobs(context.WithoutCancel(ctx)); len(jobs) > 0 {

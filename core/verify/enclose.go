@@ -13,8 +13,9 @@ const (
 	home      = "/run/verify"
 	lowerDir  = home + "/lower" // the image, read-only
 	imageDir  = home + "/image" // an image file's file system
-	upperDir  = home + "/upper" // what the machine writes
-	workDir   = home + "/work"
+	layerDir  = home + "/layer" // what the machine writes, in memory
+	upperDir  = layerDir + "/upper"
+	workDir   = layerDir + "/work"
 	rootDir   = home + "/root" // both: the machine's root
 	notify    = home + "/notify"
 	identity  = home + "/machine-id"
@@ -37,10 +38,19 @@ func enclose(t Target) (users, error) {
 	if err := mountOwn(); err != nil {
 		return users{}, err
 	}
-	for _, dir := range []string{lowerDir, imageDir, upperDir, workDir, rootDir} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return users{}, err
-		}
+	if err := directories(lowerDir, imageDir, layerDir, rootDir); err != nil {
+		return users{}, err
+	}
+	most, err := ownBounds()
+	if err != nil {
+		return users{}, err
+	}
+	// A tree has device nodes, and setuid programs.
+	if err := unix.Mount("tmpfs", layerDir, "tmpfs", 0, most.layer()); err != nil {
+		return users{}, fmt.Errorf("a place for what the machine writes: %w", err)
+	}
+	if err := directories(upperDir, workDir); err != nil {
+		return users{}, err
 	}
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
@@ -50,6 +60,15 @@ func enclose(t Target) (users, error) {
 		return users{}, fmt.Errorf("bringing the loopback link up: %w", err)
 	}
 	return layer(t, image)
+}
+
+func directories(all ...string) error {
+	for _, dir := range all {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openImage opens a directory as a place, and a file for reading.
@@ -75,9 +94,9 @@ func mountOwn() error {
 	}{
 		// The process numbers of the host's would be wrong in here.
 		{"proc", "/proc", "", flags | unix.MS_NOEXEC},
-		// What the machine writes is kept below /run. A tree has device nodes.
-		{"tmpfs", "/run", "mode=0755", 0},
-		{"tmpfs", "/tmp", "mode=1777", flags},
+		// Nodes of loop devices are below /run. The machine has other places to write to.
+		{"tmpfs", "/run", "mode=0755,size=64m", unix.MS_NOSUID},
+		{"tmpfs", "/tmp", "mode=1777,size=16m", flags},
 	} {
 		if err := unix.Mount(m.kind, m.target, m.kind, m.flags, m.data); err != nil {
 			return fmt.Errorf("a %s of its own: %w", m.target, err)

@@ -39,6 +39,7 @@ func arguments(name string, who users, systemd int) []string {
 		"--link-journal=no", "--resolv-conf=off", "--timezone=off",
 		"--console=read-only", "--network-veth",
 		"--machine=" + name, "--directory=" + rootDir,
+		fmt.Sprintf("--oom-score-adjust=%d", machineBadness),
 	}
 	// Not -U, which on a kernel without user namespaces would run the image's
 	// root as ours.

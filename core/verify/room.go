@@ -133,12 +133,15 @@ func (r *room) open(ctx context.Context) error {
 			Setsid:     true,
 		},
 	}
-	err = r.start()
+	most, err := ownBounds()
+	if err == nil {
+		err = r.start(most)
+	}
 	if err = errors.Join(err, orderR.Close(), wordsW.Close()); err != nil {
 		return err
 	}
 	if r.systemd {
-		r.group, err = scope(ctx, r.name+".scope", r.cmd.Process.Pid)
+		r.group, err = scope(ctx, r.name+".scope", r.cmd.Process.Pid, most)
 	}
 	return err
 }
@@ -146,7 +149,7 @@ func (r *room) open(ctx context.Context) error {
 // start starts it in its cgroup where no service manager gives it one, on a
 // thread that lives as long as it does: the kernel sends the parent-death
 // signal when the thread ends that forked.
-func (r *room) start() error {
+func (r *room) start(most bounds) error {
 	begin := r.cmd.Start
 	if !r.systemd {
 		hierarchies, err := cgroup.Find()
@@ -158,6 +161,7 @@ func (r *room) start() error {
 		if err := g.Create(); err != nil {
 			return err
 		}
+		most.on(g)
 		begin = func() error { return g.Start(r.cmd) }
 	}
 	started := make(chan error)

@@ -16,7 +16,7 @@ import (
 
 // scope has the service manager give a process a cgroup that is its own to
 // divide, and returns that. It is gone as soon as nothing runs in it.
-func scope(ctx context.Context, name string, pid int) (string, error) {
+func scope(ctx context.Context, name string, pid int, most bounds) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	bus, err := sddbus.NewSystemConnectionContext(ctx)
@@ -33,6 +33,9 @@ func scope(ctx context.Context, name string, pid int) (string, error) {
 		property("Slice", "machine.slice"),
 		property("PIDs", []uint32{uint32(pid)}),
 		property("Delegate", true),
+		property("MemoryMax", most.Memory),
+		property("MemorySwapMax", uint64(0)),
+		property("TasksMax", most.Tasks),
 		property("CollectMode", "inactive-or-failed"),
 	}, done)
 	if err != nil {

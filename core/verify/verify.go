@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/nspawn-build/nspawn-build/core/host"
@@ -77,6 +78,25 @@ func (r Report) Failed() []Check {
 		}
 	}
 	return failed
+}
+
+// Faults says why a report is not OK: what has failed or, where the time for all was
+// over before anything could, what it was over before.
+func (r Report) Faults() string {
+	var failed, skipped []string
+	for _, c := range r.Checks {
+		switch {
+		case c.OK:
+		case c.Skipped:
+			skipped = append(skipped, c.Name+": "+c.Detail)
+		default:
+			failed = append(failed, c.Name+": "+c.Detail)
+		}
+	}
+	if len(failed) == 0 {
+		failed = skipped
+	}
+	return strings.Join(failed, "; ")
 }
 
 // Error is why nothing could be said about an image: this host cannot, or what

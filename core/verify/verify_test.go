@@ -82,6 +82,20 @@ func TestWhatNeedsAFailedCheckIsSkippedAndNoFault(t *testing.T) {
 	}
 }
 
+func TestAReportThatIsNotOKSaysWhy(t *testing.T) {
+	late := Check{Name: SSH, Skipped: true, Detail: "not tried"}
+	for want, checks := range map[string][]Check{
+		"":                         {{Name: Booted, OK: true}},
+		"sshd: not tried":          {{Name: Booted, OK: true}, late},
+		"address: none":            {{Name: Address, Detail: "none"}, late},
+		"address: none; dns: none": {{Name: Address, Detail: "none"}, {Name: DNS, Detail: "none"}, late},
+	} {
+		if got := (Report{Checks: checks}).Faults(); got != want {
+			t.Errorf("it says %q, want %q", got, want)
+		}
+	}
+}
+
 func TestTheEndOfWhatACommandPrintsIsKept(t *testing.T) {
 	k := &tail{limit: 8}
 	for range 1000 {
@@ -121,6 +135,19 @@ func TestTheImagesRootIsNeverTheHosts(t *testing.T) {
 	} {
 		if !slices.Contains(args, want) || slices.Contains(args, "-U") {
 			t.Errorf("want %s in %q", want, args)
+		}
+	}
+}
+
+func TestARunLeavesTheHostMemory(t *testing.T) {
+	for memory, want := range map[uint64]bounds{
+		512 << 20: {512 << 20, 256 << 20, mostTasks},
+		1 << 30:   {1 << 30, 512 << 20, mostTasks},
+		4 << 30:   {2 << 30, 1 << 30, mostTasks},
+		64 << 30:  {8 << 30, 2 << 30, mostTasks},
+	} {
+		if got := boundsOf(memory); got != want {
+			t.Errorf("of %d MiB it takes %+v, want %+v", memory>>20, got, want)
 		}
 	}
 }
