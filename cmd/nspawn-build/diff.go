@@ -59,6 +59,9 @@ func (a *app) diff(ctx *cli.Context) error {
 }
 
 func (a *app) printDiff(c images.Comparison) {
+	for _, t := range c.Tools {
+		a.printf("tool ~ %s %s, now %s\n", t.Name, t.Before, t.After)
+	}
 	if c.Same {
 		a.printf("the images are the same: %d packages, %d files, %s\n", c.A.Packages, c.A.Files, sizeText(c.A.Bytes))
 		return

@@ -32,12 +32,14 @@ type build struct {
 	plugin  pluginhost.Listing
 	request sdk.Request
 	engine  string
+	holds   map[string]string // by the repositories, as the plugin says it
 	base    *Base
 	taken   []spec.Taken
 	epoch   int64
 
 	digest    string
 	artifacts []image.Artifact
+	tools     []image.Tool
 	packages  []sdk.Package
 	report    *verify.Report
 	pushed    []string
@@ -101,6 +103,7 @@ func (b *build) fromPlugin(ctx context.Context) error {
 	more.Epoch = b.epoch
 	asked, err := b.Machines.Ask(ctx, b.Spec, more)
 	b.origin, b.plugin, b.request, b.engine = asked.Origin, asked.Plugin, asked.Request, asked.Engine
+	b.holds = asked.Repository
 	return err
 }
 
@@ -244,6 +247,11 @@ func (b *build) write(ctx context.Context) error {
 				return err
 			}
 			b.artifacts = append(b.artifacts, a)
+			tools, err := image.Tools(ctx, a.Format)
+			if err != nil {
+				return err
+			}
+			b.tools = append(b.tools, tools...)
 			if a.Format == image.Tar || a.Format == image.Directory {
 				b.digest = a.SHA256
 			}

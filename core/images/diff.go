@@ -21,9 +21,12 @@ import (
 
 // Comparison is in what two images differ.
 type Comparison struct {
-	Same     bool            `json:"same"`
-	A        Side            `json:"a"`
-	B        Side            `json:"b"`
+	Same bool `json:"same"`
+	A    Side `json:"a"`
+	B    Side `json:"b"`
+	// Tools are the programs that made both and have other versions; where there is
+	// a manifest of both. That alone is no difference of what is in the images.
+	Tools    []ToolChange    `json:"tools,omitempty"`
 	Packages []PackageChange `json:"packages"`
 	Files    []FileChange    `json:"files"`
 }
@@ -38,6 +41,13 @@ type Side struct {
 	PackagesFrom string `json:"packagesFrom,omitempty"`
 	Files        int    `json:"files"`
 	Bytes        int64  `json:"bytes"` // of all files together
+}
+
+// ToolChange is a program, and its versions.
+type ToolChange struct {
+	Name   string `json:"name"`
+	Before string `json:"before"`
+	After  string `json:"after"`
 }
 
 // PackageChange is a package that is not the same in both; an empty side does
@@ -73,15 +83,16 @@ type Item struct {
 // Compare compares two images, each with what is in it.
 func Compare(ctx context.Context, a, b string, times bool) (Comparison, error) {
 	c := Comparison{Packages: []PackageChange{}, Files: []FileChange{}}
-	before, had, err := look(ctx, a, times, &c.A)
+	before, had, by, err := look(ctx, a, times, &c.A)
 	if err != nil {
 		return c, err
 	}
-	after, has, err := look(ctx, b, times, &c.B)
+	after, has, now, err := look(ctx, b, times, &c.B)
 	if err != nil {
 		return c, err
 	}
 	c.Packages = append(c.Packages, packageChanges(had, has)...)
+	c.Tools = toolChanges(by, now)
 	names := map[string]bool{}
 	for name := range before {
 		names[name] = true
@@ -128,49 +139,44 @@ func (i Item) differs(o Item) []string {
 }
 
 // look reads one image.
-func look(ctx context.Context, path string, times bool, side *Side) (items map[string]Item, packages []sdk.Package, err error) {
+func look(ctx context.Context, path string, times bool, side *Side) (items map[string]Item, packages []sdk.Package, tools []Maker, err error) {
 	side.Path = path
 	if side.Format, err = image.FormatOf(path); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	root := path
 	if side.Format != image.Directory {
 		scratch, err := quarters.Kind{Prefix: "nspawn-build-diff-"}.Scratch(ctx, "/var/tmp")
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		defer func() { err = errors.Join(err, scratch.Leave(context.WithoutCancel(ctx))) }()
 		root = filepath.Join(scratch.Dir, "root")
 		if err := image.Unpack(ctx, path, side.Format, root); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	tree, err := rootfs.Open(root)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	defer func() { err = errors.Join(err, tree.Close()) }()
 	if items, err = itemsOf(ctx, tree, times, side); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	packages, err = packagesOf(path, tree, side)
-	return items, packages, err
-}
-
-func packagesOf(path string, tree *rootfs.Tree, side *Side) ([]sdk.Package, error) {
 	m, err := ReadManifest(path)
 	if err == nil {
 		side.Packages, side.PackagesFrom = len(m.Packages), "manifest"
-		return unlisted(m.Packages), nil
+		return items, unlisted(m.Packages), m.makers(), nil
 	}
 	if !errors.Is(err, ErrNoManifest) {
-		return nil, err
+		return nil, nil, nil, err
 	}
-	all, known, err := installed(tree)
+	packages, known, err := installed(tree)
 	if known {
-		side.Packages, side.PackagesFrom = len(all), "tree"
+		side.Packages, side.PackagesFrom = len(packages), "tree"
 	}
-	return all, err
+	return items, packages, nil, err
 }
 
 func itemsOf(ctx context.Context, tree *rootfs.Tree, times bool, side *Side) (map[string]Item, error) {

@@ -179,6 +179,31 @@ func TestWhatIsOfTheHostIsNotInAManifest(t *testing.T) {
 	}
 }
 
+func TestAManifestSaysWhereItsPackagesAreFrom(t *testing.T) {
+	mirrors := []string{"http://user:secret@mirror.invalid/", "http://mirror.invalid/", "file:///home/ci/mirror"}
+	one := repositoryOf(mirrors, map[string]string{"main": "1", "security": "2"})
+	if diff := cmp.Diff([]string{"http://mirror.invalid/"}, one.Mirrors); diff != "" || len(one.State) != 64 {
+		t.Errorf("%+v", one)
+	}
+	if two := repositoryOf(mirrors, map[string]string{"main": "1", "security": "3"}); two.State == one.State {
+		t.Error("repositories that hold something else are of the same state")
+	}
+	if none := repositoryOf(nil, nil); none.State != "" || len(mirrors) != 3 {
+		t.Errorf("%+v of %q", none, mirrors)
+	}
+}
+
+func TestToolsThatHaveOtherVersionsAreNamed(t *testing.T) {
+	before, after := example(), example()
+	before.Plugin, after.Plugin = &Maker{Name: "debootstrap", Version: "1.0"}, &Maker{Name: "debootstrap", Version: "1.1"}
+	before.Engine, after.Engine = "mmdebstrap 1.5", "mmdebstrap 1.5"
+	before.Tools, after.Tools = []Maker{{Name: "xz", Version: "5.4.1"}, {Name: "sqfstar", Version: "4.5"}}, []Maker{{Name: "resize2fs", Version: "1.47"}, {Name: "xz", Version: "5.8.1"}}
+	want := []ToolChange{{"plugin debootstrap", "1.0", "1.1"}, {"xz", "5.4.1", "5.8.1"}}
+	if diff := cmp.Diff(want, toolChanges(before.makers(), after.makers())); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestWhatIsInstalledIsReadFromTextDatabases(t *testing.T) {
 	status := "Package: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.2\nDescription: x\n Package: no\n\n" +
 		"Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: libx\nStatus: install ok installed\nSource: x (1:2)\nVersion: 3\n"

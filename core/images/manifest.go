@@ -2,9 +2,12 @@ package images
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +37,11 @@ type Manifest struct {
 	Plugin          *Maker `json:"plugin,omitempty"`
 	// Engine is the program by which the plugin did it, where it says so.
 	Engine string `json:"engine,omitempty"`
+	// Tools are the host's programs that wrote the formats: the bytes of those, and
+	// not the tree, depend on their versions.
+	Tools []Maker `json:"tools,omitempty"`
+	// Repository is where the packages are from; of a Base there is none.
+	Repository *Repository `json:"repository,omitempty"`
 	// Base is the image that this one was made of, in place of a bootstrap.
 	Base    *Base  `json:"base,omitempty"`
 	Distro  string `json:"distro"`
@@ -53,6 +61,33 @@ type Maker struct {
 	Version string `json:"version"`
 	SHA256  string `json:"sha256,omitempty"`
 	Dev     bool   `json:"dev,omitempty"` // it was being worked on: nothing vouched for it
+}
+
+// Repository is where packages are from.
+type Repository struct {
+	// Mirrors are those that were asked, given or chosen, but for what is of the
+	// host and what holds a password.
+	Mirrors []string `json:"mirrors,omitempty"`
+	// State is the digest of what the plugin said that they held, which is part of
+	// the cache's key; empty where it says nothing.
+	State string `json:"state,omitempty"`
+}
+
+func repositoryOf(mirrors []string, holds map[string]string) *Repository {
+	r := &Repository{Mirrors: public(mirrors)}
+	if len(holds) > 0 {
+		sum := sha256.New()
+		for _, name := range slices.Sorted(maps.Keys(holds)) {
+			fmt.Fprintf(sum, "%q %q\n", name, holds[name])
+		}
+		r.State = hex.EncodeToString(sum.Sum(nil))
+	}
+	return r
+}
+
+// public are mirrors that anybody may know of.
+func public(mirrors []string) []string {
+	return slices.DeleteFunc(slices.Clone(mirrors), func(m string) bool { return strings.Contains(m, "file:") || strings.Contains(m, "@") })
 }
 
 // Base is an image that another one was made of.
@@ -80,6 +115,10 @@ func (b *build) manifest() Manifest {
 	}
 	if b.base == nil {
 		m.Plugin = &Maker{b.plugin.Name, b.plugin.Description.Version, b.plugin.SHA256, b.plugin.Dev}
+		m.Repository = repositoryOf(b.request.Mirrors, b.holds)
+	}
+	for _, t := range b.tools {
+		m.Tools = append(m.Tools, Maker{Name: t.Name, Version: t.Version})
 	}
 	if b.epoch == 0 {
 		m.Created = time.Now().UTC().Format(time.RFC3339)
@@ -108,7 +147,7 @@ func anonymous(s spec.Spec) spec.Spec {
 	for i, script := range s.Customize.Scripts {
 		s.Customize.Scripts[i] = filepath.Base(script)
 	}
-	s.Mirrors = slices.DeleteFunc(slices.Clone(s.Mirrors), func(m string) bool { return strings.Contains(m, "file:") || strings.Contains(m, "@") })
+	s.Mirrors = public(s.Mirrors)
 	return s
 }
 

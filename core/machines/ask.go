@@ -16,7 +16,7 @@ type Beyond struct {
 	Epoch int64
 	// Pinned are exactly the packages that are wanted, when there are any.
 	Pinned []sdk.Package
-	// Engine has the plugin asked what program does the work.
+	// Engine has the plugin asked what program does the work, and of what.
 	Engine bool
 }
 
@@ -26,19 +26,21 @@ type Asked struct {
 	Plugin  pluginhost.Listing
 	Request sdk.Request // with every default filled in
 	Engine  string      // empty where the plugin does not say
+	// Repository is what the plugin says that the repositories hold, if it does.
+	Repository map[string]string
 }
 
-// engine asks a plugin what program does the work. One that cannot tell, now,
+// engine asks a plugin what program does the work, and of what. One that cannot tell, now,
 // does it all the same.
-func engine(ctx context.Context, session sdk.Stater, req sdk.Request, more Beyond) string {
+func engine(ctx context.Context, session sdk.Stater, req sdk.Request, more Beyond) sdk.State {
 	if !more.Engine {
-		return ""
+		return sdk.State{}
 	}
 	state, err := session.State(ctx, req)
 	if err != nil {
-		return ""
+		return sdk.State{}
 	}
-	return state.Engine
+	return state
 }
 
 // add puts it into a request. What the plugin does not do is refused, before

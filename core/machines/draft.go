@@ -58,7 +58,8 @@ func (h *House) Ask(ctx context.Context, s spec.Spec, more Beyond) (_ Asked, err
 	for _, d := range answer.Diagnostics {
 		h.Tell(pipeline.Event{Stage: stages.NameBootstrap, Kind: pipeline.Warning, Text: d.Field + ": " + d.Message, Hint: d.Hint})
 	}
-	asked := Asked{Plugin: listing, Request: answer.Resolved, Engine: engine(ctx, session, answer.Resolved, more)}
+	state := engine(ctx, session, answer.Resolved, more)
+	asked := Asked{Plugin: listing, Request: answer.Resolved, Engine: state.Engine, Repository: state.Repository}
 	origin := &stages.FromPlugin{
 		Request: answer.Resolved, Cache: filepath.Join(PackagesDir, listing.Name), Tell: h.Tell,
 	}
