@@ -62,6 +62,13 @@ func TestImagesOfALockAreTheSameForEveryDistribution(t *testing.T) {
 				t.Errorf("the manifest does not say what the bytes depend on: %.2000s", text)
 			}
 			validSBOM(t, h, third)
+			// What is a file system is booted from a loop device, as it was written.
+			for _, a := range third.Artifacts {
+				if slices.Contains([]string{string(image.Squashfs), string(image.Erofs), string(image.Raw)}, a.Format) {
+					report := reported(t, want(t, exitDone, h.Run(t, verifying(a.Path)...)))
+					t.Logf("the %s is up after %.1f s", a.Format, report.BootSeconds)
+				}
+			}
 			h.MustRun(t, "rm", "-rf", "/srv/first", "/srv/second", "/srv/a-third-directory")
 		})
 	}
