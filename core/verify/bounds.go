@@ -67,12 +67,15 @@ const (
 	machineBadness = 800
 )
 
-// expendable has the kernel end this process, and what it starts, before others.
-func expendable() {
+// expendable has the kernel end this process, and what it starts from now on, before
+// those that are worse to lose. What it returns takes that back. Nothing depends on it.
+func expendable(badness int) (back func()) {
 	const path = "/proc/self/oom_score_adj"
 	text, err := os.ReadFile(path)
-	if had, bad := strconv.Atoi(strings.TrimSpace(string(text))); err != nil || bad != nil || had >= roomBadness {
-		return
+	had := strings.TrimSpace(string(text))
+	if n, bad := strconv.Atoi(had); err != nil || bad != nil || n >= badness {
+		return func() {}
 	}
-	_ = os.WriteFile(path, []byte(strconv.Itoa(roomBadness)), 0) // nothing depends on it
+	_ = os.WriteFile(path, []byte(strconv.Itoa(badness)), 0)
+	return func() { _ = os.WriteFile(path, []byte(had), 0) }
 }

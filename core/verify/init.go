@@ -40,7 +40,7 @@ func Init(args []string) (status int, did bool) {
 // command in the machine that was killed is its orphan, and as long as it is not
 // reaped the machine's own first process cannot end.
 func first() int {
-	expendable()
+	expendable(roomBadness)
 	pid, err := syscall.ForkExec("/proc/self/exe", []string{"nspawn-build", workArgument}, &syscall.ProcAttr{
 		Dir: "/", Env: os.Environ(), Files: []uintptr{0, 1, 2, fdOrder, fdWords},
 	})

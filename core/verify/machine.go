@@ -39,7 +39,6 @@ func arguments(name string, who users, systemd int) []string {
 		"--link-journal=no", "--resolv-conf=off", "--timezone=off",
 		"--console=read-only", "--network-veth",
 		"--machine=" + name, "--directory=" + rootDir,
-		fmt.Sprintf("--oom-score-adjust=%d", machineBadness),
 	}
 	// Not -U, which on a kernel without user namespaces would run the image's
 	// root as ours.
@@ -74,6 +73,9 @@ func start(o order, who users) (*machine, error) {
 	if scheme := addr.Pin(m.name, m.link); scheme != "" {
 		c.Env = []string{"NET_NAMING_SCHEME=" + scheme}
 	}
+	// By an option systemd-nspawn cannot: its payload may not write its own.
+	back := expendable(machineBadness)
+	defer back()
 	m.nspawn, err = c.Start()
 	return m, err
 }
