@@ -137,6 +137,19 @@ func TestEverySystemdPullsWhatTheCommandWroteAndVerifiesIt(t *testing.T) {
 	})
 }
 
+func TestAKeyThatIsNotThereIsSaidBeforeAnythingIsMade(t *testing.T) {
+	t.Parallel()
+	h := testhost.StartDirect(t, testhost.Options{Packages: []string{"gpg", "gpg-agent"}})
+	h.InstallProduct(t)
+	h.InstallFixture(t)
+	for _, key := range []string{signing, "--yes"} {
+		r := want(t, exitUsage, h.Run(t, "nspawn-build", "image", "--distro", "fixture", "--format", "tar", "--sign="+key, "-o", "/srv/none/", "system"))
+		if !strings.Contains(r.Stderr, "image.sign: ") || !strings.Contains(r.Stderr, "hint: ") || h.Exists(t, "/srv/none") {
+			t.Errorf("it is not said, or something was made: %s", r)
+		}
+	}
+}
+
 // bootsImage boots a machine that machined has, waits until it runs with no
 // unit failed, and removes it.
 func bootsImage(t *testing.T, h *testhost.Host, name string) {
