@@ -64,7 +64,8 @@ for my $what (@ARGV) {
 	while (1) {
 		defined(recv($s, my $b, 1500, 0)) or exit 1;
 		exit 0 unless $icmp;
-		exit 0 if ord(substr($b, 20, 1)) == 0;
+		# Before it was connected the socket got what was sent to the others.
+		exit 0 if ord(substr($b, 20, 1)) == 0 && substr($b, 12, 4) eq inet_pton(AF_INET, $address);
 	}
 }
 for (@kids) { waitpid($_->[0], 0); print "$_->[1]\n" if $? == 0 }
