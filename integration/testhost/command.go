@@ -46,7 +46,16 @@ type Result struct {
 
 // String shows everything, for the message of a test that fails.
 func (r Result) String() string {
-	return fmt.Sprintf("exit %d (output held open: %v)\n--- stdout\n%s\n--- stderr\n%s", r.Exit, r.Held, r.Stdout, r.Stderr)
+	return fmt.Sprintf("exit %d (output held open: %v)\n--- stdout\n%s\n--- stderr\n%s", r.Exit, r.Held, legible(r.Stdout), legible(r.Stderr))
+}
+
+// legible is as much of the end of an output as somebody may read in a log.
+func legible(s string) string {
+	const most = 64 << 10
+	if len(s) <= most {
+		return s
+	}
+	return fmt.Sprintf("(%d bytes left out)\n%s", len(s)-most, s[len(s)-most:])
 }
 
 // defaultTimeout bounds commands that set none.
